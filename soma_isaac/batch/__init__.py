@@ -1,0 +1,1 @@
+"""Batches of clips that lose nothing: plan, ledger, supervisor, worker, report."""

@@ -1,0 +1,1 @@
+"""SOMA bodies: prepare an identity once, pose it many times."""

@@ -1,0 +1,1 @@
+"""Posed vertices or foreign joint rotations to SOMA pose."""

@@ -1,0 +1,1 @@
+"""Isaac Sim glue: the only place that names omni.kit, carb and isaacsim."""

@@ -1,0 +1,1 @@
+"""Rotations, frames and resampling: numpy in, numpy out, leading dimensions are batch."""

@@ -1,0 +1,1 @@
+"""One module per verb: a Config dataclass in, a Report dataclass out."""

@@ -1,0 +1,1 @@
+"""SOMA motion to robot motion with pinocchio."""

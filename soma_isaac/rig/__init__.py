@@ -1,0 +1,1 @@
+"""Immutable facts about the SOMA body: skeleton, skin, twist table."""
