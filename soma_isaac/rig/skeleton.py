@@ -17,6 +17,7 @@ import numpy as np
 
 from soma_isaac.errors import RigMismatch
 from soma_isaac.math.arrays import frozen_array
+from soma_isaac.math.so3 import matrix_from_quat_xyzw
 
 _FINGERS = {
     "Thumb": ("1", "2", "3", "End"),
@@ -139,10 +140,21 @@ def template_rest_offsets() -> np.ndarray:
     Row 1 (``Hips``) is the T-pose Hips position above the floor. Read from ``data/SOMA_skeleton.json``, which
     ``scripts/build_template_rig.py`` writes together with the template rig.
     """
+    return frozen_array("rest_offsets", _template_record()["rest_offsets_m"], (78, 3))
+
+
+@functools.lru_cache(maxsize=1)
+def template_rest_rotations() -> np.ndarray:
+    """T-pose world orientations ``O_j`` [78, 3, 3] of the template's joints: columns are local axes in the world."""
+    quats_xyzw = frozen_array("rest_rotations", _template_record()["rest_rotations_world_xyzw"], (78, 4))
+    return frozen_array("rest_rotations", matrix_from_quat_xyzw(quats_xyzw), (78, 3, 3))
+
+
+def _template_record() -> dict[str, list]:
     record = json.loads(data_path("SOMA_skeleton.json").read_text(encoding="utf-8"))
     if tuple(record["joint_names"]) != PUBLIC_JOINT_NAMES:
         raise RigMismatch("data/SOMA_skeleton.json does not list the 78 public joints in their order")
-    return frozen_array("rest_offsets", record["rest_offsets_m"], (78, 3))
+    return record
 
 
 def data_path(name: str) -> Path:

@@ -1,0 +1,220 @@
+"""A budgeted npz reader: nothing is unpickled, evaluated or allocated before it is known to fit.
+
+An npz file is a zip of npy members. ``numpy.load`` decodes whatever it is promised and lets a dozen exception types
+out; here the central directory, every member's name and each npy header are checked first, the declared size of an
+array must equal the bytes held, and anything wrong is one :class:`InputRejected`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from soma_isaac.errors import InputRejected
+from soma_isaac.formats.guard import SourceBytes, read_source
+from soma_isaac.formats.limits import DEFAULT_LIMITS, ReadLimits
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,126}\.npy")
+_DTYPE = re.compile(r"(?:[<>|=]?(?:b1|[iu][1248]|f[248]))|(?:[<>|=]?[SU]\d{1,6})")
+_HEADER = re.compile(
+    r"\{(?=.*'descr':'(?P<descr>[^']{1,12})')(?=.*'fortran_order':(?P<fortran>True|False))"
+    r"(?=.*'shape':\((?P<shape>(?:\d{1,18}L?,)*(?:\d{1,18}L?)?)\))"
+    r"(?:'descr':'[^']*'|'fortran_order':\w+|'shape':\([\dL,]*\)|,){3,6}\}"
+)
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    IndexError,
+    KeyError,
+)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+class NpzArchive:
+    """The arrays of one npz file, decoded on request within one budget.
+
+    Args:
+        source: The file's bytes.
+        limits: Budgets.
+
+    Raises:
+        InputRejected: The bytes are no sound zip of npy members.
+    """
+
+    def __init__(self, source: SourceBytes, limits: ReadLimits = DEFAULT_LIMITS) -> None:
+        self.path = source.path
+        self.digest = source.digest
+        self._limits = limits
+        self._spent = 0
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(source.data))
+            members = self._zip.infolist()
+        except _ZIP_ERRORS as error:
+            raise InputRejected(f"is not a readable npz (zip) file: {error}", self.path) from error
+        if len(members) > limits.member_count:
+            raise InputRejected(f"holds {len(members)} members, more than {limits.member_count}", self.path)
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for member in members:
+            self._admit(member, len(source.data))
+
+    def _admit(self, member: zipfile.ZipInfo, file_size: int) -> None:
+        name = member.filename
+        if not _NAME.fullmatch(name) or ".." in name or name != member.orig_filename:
+            raise InputRejected(f"has a member named {name[:80]!r}; expected plain names ending in .npy", self.path)
+        if name[:-4] in self._members:
+            raise InputRejected(f"holds two members named {name!r}", self.path)
+        if member.flag_bits & 0x41 or member.compress_type not in _METHODS:
+            raise InputRejected(f"member {name!r} is encrypted or compressed in an unusual way", self.path)
+        if member.compress_size > file_size:
+            raise InputRejected(f"member {name!r} claims more bytes than the file has", self.path)
+        self._members[name[:-4]] = member
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._members
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the arrays, in file order."""
+        return tuple(self._members)
+
+    def read(self, key: str) -> np.ndarray:
+        """Decode one array; native byte order, C order.
+
+        Raises:
+            InputRejected: There is none, its header or size is wrong, it holds objects, or the budget is spent.
+        """
+        member = self._members.get(key)
+        if member is None:
+            listed = ", ".join(self.keys[:20])
+            raise InputRejected(f"has no array {key!r}; it has {listed}", self.path)
+        if member.file_size > self._limits.array_bytes - self._spent + self._limits.header_bytes:
+            raise InputRejected(
+                f"array {key!r} claims {member.file_size} bytes; the budget is {self._limits.array_bytes} per file",
+                self.path,
+            )
+        try:
+            with self._zip.open(member) as stream:
+                dtype, shape, fortran = self._read_header(stream, key)
+                size = math.prod(shape) * dtype.itemsize
+                held = member.file_size - stream.tell()
+                if size != held:
+                    raise InputRejected(
+                        f"array {key!r} declares {size} bytes ({dtype}, shape {shape}) but holds {held}", self.path
+                    )
+                self._spent += size
+                if self._spent > self._limits.array_bytes:
+                    raise InputRejected(f"exceeds the budget of {self._limits.array_bytes} array bytes", self.path)
+                data = stream.read()
+        except _ZIP_ERRORS as error:
+            raise InputRejected(f"array {key!r} cannot be decoded: {error}", self.path) from error
+        if len(data) != size:
+            raise InputRejected(f"array {key!r} ends after {len(data)} of {size} bytes", self.path)
+        try:
+            array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+            return np.ascontiguousarray(array, dtype=dtype.newbyteorder("=")).reshape(shape)
+        except (ValueError, OverflowError) as error:
+            raise InputRejected(f"array {key!r} cannot be shaped: {error}", self.path) from error
+
+    def _read_header(self, stream: zipfile.ZipExtFile, key: str) -> tuple[np.dtype, tuple[int, ...], bool]:
+        start = stream.read(8)
+        if len(start) < 8 or start[:6] != b"\x93NUMPY" or start[6:] not in (b"\x01\x00", b"\x02\x00"):
+            raise InputRejected(f"member {key!r} is not an npy array of version 1 or 2", self.path)
+        width, layout = (2, "<H") if start[6] == 1 else (4, "<I")
+        length = struct.unpack(layout, stream.read(width))[0]
+        if length > self._limits.header_bytes:
+            raise InputRejected(f"array {key!r} has a header of {length} bytes", self.path)
+        text = stream.read(length).decode("latin-1")
+        match = _HEADER.fullmatch(re.sub(r"[ \n\t]", "", text.replace('"', "'")))
+        if match is None or not _DTYPE.fullmatch(match["descr"]):
+            shown = " ".join(text.split())[:120]
+            raise InputRejected(f"array {key!r} is not of numbers or text (header {shown!r})", self.path)
+        dtype = np.dtype(match["descr"])
+        if dtype.kind in "SU" and not 0 < dtype.itemsize <= 4 * self._limits.text_length:
+            raise InputRejected(f"array {key!r} holds strings of {dtype.itemsize} bytes", self.path)
+        shape = tuple(int(size.rstrip("L")) for size in match["shape"].split(",") if size)
+        if len(shape) > 8:
+            raise InputRejected(f"array {key!r} has {len(shape)} dimensions", self.path)
+        return dtype, shape, match["fortran"] == "True"
+
+    def numbers(self, key: str, shape: Iterable[int | None]) -> np.ndarray:
+        """Decode an array of numbers as float64 and check its shape (``None`` accepts any size).
+
+        Raises:
+            InputRejected: As :meth:`read`, or it holds no numbers, or the shape differs.
+        """
+        array = self.read(key)
+        wanted = tuple(shape)
+        fits = array.ndim == len(wanted) and all(
+            want is None or want == have for want, have in zip(wanted, array.shape, strict=True)
+        )
+        if not fits or array.dtype.kind not in "iuf":
+            shown = tuple("any" if size is None else size for size in wanted)
+            raise InputRejected(f"array {key!r} is {array.dtype} {array.shape}, expected numbers {shown}", self.path)
+        self._spent += array.size * 8 - array.nbytes
+        if self._spent > self._limits.array_bytes:
+            raise InputRejected(f"exceeds the budget of {self._limits.array_bytes} array bytes", self.path)
+        return array.astype(np.float64, copy=False)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Decode an array of strings, flattened; bytes as UTF-8 with invalid ones replaced.
+
+        Raises:
+            InputRejected: As :meth:`read`, or it holds no text.
+        """
+        array = self.read(key)
+        if array.dtype.kind not in "SU" or array.size > 4096:
+            raise InputRejected(f"array {key!r} is {array.dtype} {array.shape}, expected text", self.path)
+        try:
+            items = array.reshape(-1).tolist()
+        except ValueError as error:  # numpy checks the code points of U arrays on the way out
+            raise InputRejected(f"array {key!r} holds invalid text: {error}", self.path) from error
+        return tuple(item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items)
+
+    def text(self, key: str) -> str:
+        """Decode one string.
+
+        Raises:
+            InputRejected: As :meth:`texts`, or there is not exactly one.
+        """
+        items = self.texts(key)
+        if len(items) != 1:
+            raise InputRejected(f"array {key!r} holds {len(items)} strings, expected one", self.path)
+        return items[0]
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Decode one truth value; ``default`` where the key is absent.
+
+        Raises:
+            InputRejected: It is neither a bool nor 0 or 1.
+        """
+        if key not in self:
+            return default
+        array = self.read(key)
+        if array.size != 1 or array.dtype.kind not in "biu" or array.reshape(-1)[0] not in (0, 1):
+            raise InputRejected(f"array {key!r} is {array.dtype} {array.shape}, expected one truth value", self.path)
+        return bool(array.reshape(-1)[0])
+
+
+def open_npz(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> NpzArchive:
+    """Read an npz file once and check its directory.
+
+    Raises:
+        InputRejected: It cannot be read or is no sound npz.
+    """
+    return NpzArchive(read_source(path, limits), limits)

@@ -1,0 +1,44 @@
+"""Any motion file in, a SomaMotion out: the format is told from the keys that a file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soma_isaac.errors import InputRejected
+from soma_isaac.formats.kimodo import is_kimodo, read_kimodo
+from soma_isaac.formats.npz import open_npz
+from soma_isaac.formats.seed import is_seed, read_seed
+from soma_isaac.motion.soma import SomaMotion
+
+MOTION_SUFFIXES = (".npz", ".bvh")
+
+
+def load_motion(path: Path, *, source_fps: float | None = None, name: str | None = None) -> SomaMotion:
+    """Read a motion of any supported format.
+
+    Args:
+        path: An npz (AMASS, SOMA, Kimodo, BONES-SEED) or BVH file.
+        source_fps: Frame rate [Hz] where the file states none; it wins where the file does.
+        name: What to call the source in the provenance, e.g. a path relative to the user's folder.
+
+    Raises:
+        InputRejected: The file is of no supported format, or not what it claims to be.
+    """
+    source = name if name is not None else str(path)
+    if path.suffix.lower() == ".bvh":
+        from soma_isaac.inversion.bvh_joints import read_bvh_motion
+
+        return read_bvh_motion(path, source_fps=source_fps, name=name)
+    if path.suffix.lower() != ".npz":
+        raise InputRejected(f"has the suffix {path.suffix!r}; expected {' or '.join(MOTION_SUFFIXES)}", str(path))
+    archive = open_npz(path)
+    try:
+        if is_kimodo(archive):
+            return read_kimodo(archive, source, source_fps)
+        if is_seed(archive):
+            return read_seed(archive, source, source_fps)
+    except InputRejected as error:
+        if error.path is not None:
+            raise
+        raise InputRejected(error.reason, str(path)) from error
+    raise InputRejected(f"is no motion format that we read; its arrays are {', '.join(archive.keys[:20])}", str(path))
