@@ -16,7 +16,7 @@ def _from_flat(flat: np.ndarray, lead: tuple[int, ...]) -> np.ndarray:
 
 def matrix_from_rotvec(rotvec: np.ndarray) -> np.ndarray:
     """Exponential map: rotation vectors [..., 3] in rad to matrices [..., 3, 3]."""
-    rotvec = np.asarray(rotvec, dtype=np.float64)
+    rotvec = np.array(rotvec, dtype=np.float64)  # a copy: scipy takes no read-only buffer here
     return _from_flat(Rotation.from_rotvec(rotvec.reshape(-1, 3)).as_matrix(), rotvec.shape[:-1])
 
 

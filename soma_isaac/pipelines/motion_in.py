@@ -5,20 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from soma_isaac.errors import InputRejected
+from soma_isaac.formats.amass import is_amass, read_amass
 from soma_isaac.formats.kimodo import is_kimodo, read_kimodo
 from soma_isaac.formats.npz import open_npz
 from soma_isaac.formats.seed import is_seed, read_seed
+from soma_isaac.inversion.smpl_joints import soma_from_amass
 from soma_isaac.motion.soma import SomaMotion
 
 MOTION_SUFFIXES = (".npz", ".bvh")
 
 
-def load_motion(path: Path, *, source_fps: float | None = None, name: str | None = None) -> SomaMotion:
+def load_motion(
+    path: Path, *, source_fps: float | None = None, name: str | None = None, up_axis: str | None = None
+) -> SomaMotion:
     """Read a motion of any supported format.
 
     Args:
         path: An npz (AMASS, SOMA, Kimodo, BONES-SEED) or BVH file.
         source_fps: Frame rate [Hz] where the file states none; it wins where the file does.
+        up_axis: ``y`` or ``z`` where an AMASS file's world is known; ``None`` decides and records it.
         name: What to call the source in the provenance, e.g. a path relative to the user's folder.
 
     Raises:
@@ -37,6 +42,8 @@ def load_motion(path: Path, *, source_fps: float | None = None, name: str | None
             return read_kimodo(archive, source, source_fps)
         if is_seed(archive):
             return read_seed(archive, source, source_fps)
+        if is_amass(archive):
+            return soma_from_amass(read_amass(archive, source_fps), source, up_axis)
     except InputRejected as error:
         if error.path is not None:
             raise
