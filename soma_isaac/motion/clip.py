@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soma_isaac.errors import InputRejected
 from soma_isaac.math.arrays import check_unit_quaternions, frozen_array
 from soma_isaac.motion.soma import check_fps
 
@@ -17,7 +18,8 @@ class ReferenceClip:
     Attributes:
         fps: Frame rate [Hz].
         joint_names: N names, the order of the joint arrays.
-        body_names: B names, the order of the body arrays (no ``world`` body).
+        body_names: B = N + 1 names, the order of the body arrays (no ``world`` body); body j + 1 hangs on joint j.
+        body_parents: B indices, parent of each body, -1 for the root, which comes first; parents precede children.
         joint_pos: [T, N] rad.
         joint_vel: [T, N] rad/s.
         body_pos_w: [T, B, 3] m, link origins.
@@ -32,6 +34,7 @@ class ReferenceClip:
     fps: float
     joint_names: tuple[str, ...]
     body_names: tuple[str, ...]
+    body_parents: tuple[int, ...]
     joint_pos: np.ndarray
     joint_vel: np.ndarray
     body_pos_w: np.ndarray
@@ -43,7 +46,7 @@ class ReferenceClip:
     robot_digest: str
 
     def __post_init__(self) -> None:
-        """Check rate, shapes, finiteness and unit norms.
+        """Check rate, names, tree, shapes, finiteness and unit norms.
 
         Raises:
             InputRejected: Any of these fails.
@@ -51,8 +54,22 @@ class ReferenceClip:
         object.__setattr__(self, "fps", check_fps(self.fps))
         object.__setattr__(self, "joint_names", tuple(self.joint_names))
         object.__setattr__(self, "body_names", tuple(self.body_names))
+        object.__setattr__(self, "body_parents", tuple(int(parent) for parent in self.body_parents))
         joints, bodies = len(self.joint_names), len(self.body_names)
+        for what, names in (("joint", self.joint_names), ("body", self.body_names)):
+            if len(set(names)) != len(names):
+                raise InputRejected(f"{what} names are used twice")
+        if bodies != joints + 1 or len(self.body_parents) != bodies:
+            raise InputRejected(
+                f"{joints} joints move {joints + 1} bodies with the root, "
+                f"but there are {bodies} body names and {len(self.body_parents)} parents"
+            )
+        for body, parent in enumerate(self.body_parents):
+            if not (parent == -1 if body == 0 else 0 <= parent < body):
+                raise InputRejected(f"body {self.body_names[body]} has the parent {parent}; parents come first")
         frames = len(np.asarray(self.joint_pos))
+        if frames == 0:
+            raise InputRejected("the reference clip has no frames")
         for name, shape, dtype in (
             ("joint_pos", (frames, joints), np.float64),
             ("joint_vel", (frames, joints), np.float64),

@@ -11,7 +11,6 @@ component ([3, T] and [3, 3, T]) on the way, so that a product of small matrices
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -195,11 +194,3 @@ def body_twists(
         axis = rotations[:, body] @ tree.axes[joint]
         angular[:, body] = angular[:, parent] + axis * joint_vel[:, joint, None]
     return linear, angular
-
-
-def breadth_first(parents: Sequence[int]) -> np.ndarray:
-    """Body indices [B] level by level, siblings in their given order: PhysX's (Isaac's) order of links."""
-    level = np.zeros(len(parents), dtype=np.int64)
-    for body in range(1, len(parents)):
-        level[body] = level[parents[body]] + 1
-    return np.argsort(level, kind="stable")
