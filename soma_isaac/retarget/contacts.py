@@ -1,0 +1,130 @@
+"""When a person's heels and balls of the foot are on the floor, and where that floor is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from soma_isaac.retarget.human import HumanKeypoints
+
+REFERENCE_STATURE = 1.767
+"""Stature [m] of the template body, for which the heights in :class:`ContactConfig` hold; they scale with it."""
+
+BALL_ABOVE_FLOOR = 0.02
+"""Height [m] of the joint at the ball of the foot above the sole (spec: floor = 1st percentile of it minus 0.02)."""
+
+
+@dataclass(frozen=True)
+class ContactConfig:
+    """Thresholds of the contact detector, with hysteresis: a phase must reach ``on`` once and lasts while below ``off``.
+
+    Attributes:
+        speed_on: [m/s] of the joint.
+        speed_off: [m/s].
+        ball_on: Height [m] of the ball joint above the floor for the template body (1.767 m).
+        ball_off: [m].
+        heel_on: Height [m] of the ankle joint above the floor for the template body (1.767 m).
+        heel_off: [m].
+        gap: Interruptions shorter than this [s] are closed.
+        shortest: Phases shorter than this [s] are dropped.
+    """
+
+    speed_on: float = 0.30
+    speed_off: float = 0.42
+    ball_on: float = 0.07
+    ball_off: float = 0.08
+    heel_on: float = 0.105
+    heel_off: float = 0.125
+    gap: float = 0.05
+    shortest: float = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class FootContacts:
+    """Contacts of the left and right foot.
+
+    Attributes:
+        floor: Height [m] of the floor in the person's world.
+        heel: [T, 2] bool.
+        ball: [T, 2] bool.
+    """
+
+    floor: float
+    heel: np.ndarray
+    ball: np.ndarray
+
+    @property
+    def any(self) -> np.ndarray:
+        """[T, 2] bool, some part of the foot is planted."""
+        return self.heel | self.ball
+
+    @property
+    def flat(self) -> np.ndarray:
+        """[T, 2] bool, the whole sole is planted."""
+        return self.heel & self.ball
+
+
+def floor_height(human: HumanKeypoints) -> float:
+    """Floor [m] under a clip: the 1st percentile of the lower ball joint, less the flesh under it."""
+    balls = human.positions[:, [human.index("left_foot"), human.index("right_foot")], 2]
+    return float(np.percentile(balls.min(axis=1), 1.0)) - BALL_ABOVE_FLOOR
+
+
+def detect_contacts(human: HumanKeypoints, config: ContactConfig) -> FootContacts:
+    """Contacts of both feet over a clip.
+
+    Args:
+        human: Keypoints at the rate at which contacts are wanted.
+        config: Thresholds.
+
+    Returns:
+        Flags per frame; a clip of one frame is judged by height alone.
+    """
+    floor = floor_height(human)
+    size = human.stature / REFERENCE_STATURE
+    balls = human.positions[:, [human.index("left_foot"), human.index("right_foot")]]
+    ankles = human.positions[:, [human.index("left_ankle"), human.index("right_ankle")]]
+
+    def phases(points: np.ndarray, on: float, off: float) -> np.ndarray:
+        speed = _speed(points, human.fps)
+        height = points[..., 2] - floor
+        begin = (speed < config.speed_on) & (height < on * size)
+        keep = (speed < config.speed_off) & (height < off * size)
+        flags = [_clean(_hysteresis(begin[:, f], keep[:, f]), config, human.fps) for f in range(2)]
+        return np.stack(flags, axis=1)
+
+    return FootContacts(
+        floor, phases(ankles, config.heel_on, config.heel_off), phases(balls, config.ball_on, config.ball_off)
+    )
+
+
+def runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """Half-open intervals [start, stop) in which ``flags`` [T] is true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def _speed(points: np.ndarray, fps: float) -> np.ndarray:
+    if len(points) < 2:
+        return np.zeros(points.shape[:-1])
+    return np.linalg.norm(np.gradient(points, axis=0), axis=-1) * fps
+
+
+def _hysteresis(begin: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    flags = np.zeros_like(keep)
+    for start, stop in runs(keep | begin):
+        flags[start:stop] = begin[start:stop].any()
+    return flags
+
+
+def _clean(flags: np.ndarray, config: ContactConfig, fps: float) -> np.ndarray:
+    flags = flags.copy()
+    for start, stop in runs(~flags):
+        if start > 0 and stop < len(flags) and (stop - start) < config.gap * fps:
+            flags[start:stop] = True
+    for start, stop in runs(flags):
+        touches_end = start == 0 or stop == len(flags)
+        if not touches_end and (stop - start) < config.shortest * fps:
+            flags[start:stop] = False
+    return flags

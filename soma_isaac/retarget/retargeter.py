@@ -1,0 +1,94 @@
+"""From a person's motion to a robot's: resample, build targets, solve coarsely, solve finely, hold the limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from soma_isaac.math.so3 import continuous_quats, quat_wxyz_from_matrix
+from soma_isaac.motion.robot import RobotMotion
+from soma_isaac.retarget.avoidance import AvoidanceConfig
+from soma_isaac.retarget.contacts import ContactConfig
+from soma_isaac.retarget.footplan import FootPlanConfig
+from soma_isaac.retarget.human import HumanKeypoints
+from soma_isaac.retarget.jacobian import Configuration
+from soma_isaac.retarget.robot import RobotModel
+from soma_isaac.retarget.solve import ClipSolver, SolverConfig, densify
+from soma_isaac.retarget.targets import ScaleConfig, Targets, build_targets
+from soma_isaac.retarget.tasks import TaskWeights
+
+
+@dataclass(frozen=True)
+class RetargetConfig:
+    """Everything that shapes a retargeted clip; see each part."""
+
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    contact: ContactConfig = field(default_factory=ContactConfig)
+    foot_plan: FootPlanConfig = field(default_factory=FootPlanConfig)
+    weights: TaskWeights = field(default_factory=TaskWeights)
+    avoidance: AvoidanceConfig = field(default_factory=AvoidanceConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+
+
+def retarget_keypoints(
+    human: HumanKeypoints, robot: RobotModel, config: RetargetConfig, start: np.ndarray | None = None
+) -> RobotMotion:
+    """Solve a clip at the rate of its keypoints.
+
+    Args:
+        human: Keypoints [T].
+        robot: The robot.
+        config: Weights.
+        start: [N] rad, joint positions from which the first, coarse solve begins in every frame (the posture of rest if
+            not given). The result does not depend on it beyond the solver's tolerance.
+    """
+    targets = build_targets(human, robot, config.scale, config.contact, config.foot_plan)
+    configuration = _solve(targets, human.fps, robot, config, start)
+    return RobotMotion(
+        fps=human.fps,
+        joint_names=robot.joint_names,
+        root_pos=configuration.root_pos,
+        root_quat_wxyz=continuous_quats(configuration.root_quat_wxyz),
+        joint_pos=configuration.joint_pos,
+        foot_contacts=targets.feet.planted,
+    )
+
+
+def _solve(
+    targets: Targets, fps: float, robot: RobotModel, config: RetargetConfig, start: np.ndarray | None
+) -> Configuration:
+    solver = config.solver
+    parts = (config.weights, config.avoidance, solver)
+    frames = len(targets)
+    stride = max(1, int(fps / solver.coarse_rate))
+    # The last coarse frame repeats the clip's last frame where the stride does not divide the length.
+    coarse_frames = (
+        np.minimum(np.arange(0, frames - 1 + stride, stride), frames - 1) if frames > 1 else np.zeros(1, int)
+    )
+    coarse = ClipSolver(robot, targets.frames(coarse_frames), fps / stride, *parts)
+    configuration = _initial(coarse, targets.frames(coarse_frames), start)
+    encounters: list = []
+    for iteration in range(solver.coarse_iterations):
+        if iteration >= 4:
+            encounters = coarse.encounters(configuration)
+        configuration, move = coarse.iterate(configuration, encounters)
+        if move < solver.tolerance and encounters:
+            break
+    configuration = densify(configuration, np.arange(len(coarse_frames)) * float(stride), np.arange(frames))
+    fine = ClipSolver(robot, targets, fps, *parts)
+    encounters = fine.encounters(configuration)
+    for _ in range(solver.fine_iterations):
+        configuration, _ = fine.iterate(configuration, encounters)
+    return configuration
+
+
+def _initial(solver: ClipSolver, targets: Targets, start: np.ndarray | None) -> Configuration:
+    """The posture of rest (or ``start``) in every frame, with the pelvis where the person's is."""
+    joints = solver.rest if start is None else np.asarray(start, dtype=np.float64)
+    pelvis = targets.orientations[:, 0]
+    return Configuration(
+        targets.hips + pelvis @ np.array([0.0, 0.0, 0.13]),
+        quat_wxyz_from_matrix(pelvis),
+        np.tile(np.clip(joints, solver.lower, solver.upper), (len(targets), 1)),
+    )

@@ -1,0 +1,175 @@
+"""Whole-clip inverse kinematics: one Gauss-Newton problem over all frames, with hard joint limits.
+
+All frames are unknowns of one least-squares problem; penalties on acceleration and jerk couple neighbours, so that the
+normal equations are banded and one Cholesky factorisation solves them. Joint limits are an active set: coordinates at a
+limit that the gradient pushes outwards are taken out of the step, and steps are projected (Bertsekas, 1982).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from soma_isaac.math.so3 import continuous_quats
+from soma_isaac.retarget.avoidance import Avoidance, AvoidanceConfig, Encounters
+from soma_isaac.retarget.jacobian import ROOT_DOF, BodyPoses, Configuration, pose_bodies
+from soma_isaac.retarget.robot import RobotModel
+from soma_isaac.retarget.smoothing import Smoothing, solve_banded
+from soma_isaac.retarget.targets import Targets
+from soma_isaac.retarget.tasks import PoseTasks, TaskWeights
+
+BLOCK = 128
+"""Frames that are linearised together: their arrays stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """The solver.
+
+    Attributes:
+        coarse_rate: Rate [Hz] of the first solve, on a subset of the frames.
+        coarse_iterations: Most Gauss-Newton iterations there.
+        fine_iterations: Gauss-Newton iterations at the full rate.
+        tolerance: The coarse solve ends when no coordinate moves further [rad, m].
+        damping: Added to the diagonal of the normal equations.
+        posture: Weight [1/rad] that pulls joints to the posture of rest.
+        limit_margin: Distance [rad] kept from position limits.
+        largest_step: Per iteration and coordinate [rad, m].
+        root_jerk: Standard jerk [m/s^3] and [rad/s^3] of the root that costs as much as one radian of a limb.
+        leg_jerk: Of leg joints [rad/s^3].
+        waist_jerk: Of waist joints [rad/s^3].
+        arm_jerk: Of arm joints [rad/s^3].
+    """
+
+    coarse_rate: float = 12.5
+    coarse_iterations: int = 20
+    fine_iterations: int = 4
+    tolerance: float = 1e-4
+    damping: float = 1e-6
+    posture: float = 0.02
+    limit_margin: float = 1e-3
+    largest_step: float = 0.4
+    root_jerk: float = 2000.0
+    leg_jerk: float = 12000.0
+    waist_jerk: float = 6000.0
+    arm_jerk: float = 6000.0
+
+
+def smoothing_for(robot: RobotModel, config: SolverConfig, fps: float) -> Smoothing:
+    """Weights of jerk (and, far weaker, of velocity, which settles what no other term decides)."""
+    scales = [_jerk_scale(name, config) for name in robot.joint_names]
+    jerk = (fps**3 / np.array([config.root_jerk] * ROOT_DOF + scales)) ** 2
+    slow = (fps * 1e-3) ** 2 * np.ones(len(jerk))
+    return Smoothing({1: slow, 3: jerk})
+
+
+def _jerk_scale(joint: str, config: SolverConfig) -> float:
+    if "waist" in joint:
+        return config.waist_jerk
+    return config.leg_jerk if any(part in joint for part in ("hip", "knee", "ankle")) else config.arm_jerk
+
+
+class ClipSolver:
+    """Gauss-Newton on all frames of a clip.
+
+    Args:
+        robot: The robot.
+        targets: Targets of T frames.
+        fps: Their rate [Hz].
+        weights: Weights of the tasks.
+        avoidance: Self-collision barrier.
+        config: The solver.
+    """
+
+    def __init__(
+        self,
+        robot: RobotModel,
+        targets: Targets,
+        fps: float,
+        weights: TaskWeights,
+        avoidance: AvoidanceConfig,
+        config: SolverConfig,
+    ) -> None:
+        self.robot, self.config = robot, config
+        self.tasks = PoseTasks(robot, targets, weights, fps)
+        self.avoidance = Avoidance(robot, avoidance)
+        self.smoothing = smoothing_for(robot, config, fps)
+        self.bands = self.smoothing.bands(len(targets))
+        self.lower = robot.lower + config.limit_margin
+        self.upper = robot.upper - config.limit_margin
+        self.rest = rest_posture(robot)
+
+    def iterate(self, configuration: Configuration, encounters: list[Encounters]) -> tuple[Configuration, float]:
+        """One projected Gauss-Newton step; returns the new configuration and the largest move."""
+        blocks, gradient = self._normal_equations(configuration, encounters)
+        gradient = gradient + self.smoothing.gradient(configuration)
+        joints = configuration.joint_pos
+        free = np.ones(gradient.shape, dtype=bool)
+        pull = gradient[:, ROOT_DOF:]
+        free[:, ROOT_DOF:] = ~(((joints <= self.lower) & (pull > 0.0)) | ((joints >= self.upper) & (pull < 0.0)))
+        step = solve_banded(blocks, self.bands, gradient, free)
+        step = np.clip(step, -self.config.largest_step, self.config.largest_step)
+        step[:, ROOT_DOF:] = np.clip(joints + step[:, ROOT_DOF:], self.lower, self.upper) - joints
+        return configuration.moved(step), float(np.abs(step).max())
+
+    def encounters(self, configuration: Configuration) -> list[Encounters]:
+        """Pairs of shapes near each other, block by block, frames counted within the block."""
+        return [self.avoidance.find(poses, 0) for _, poses in self._blocks(configuration)]
+
+    def _blocks(self, configuration: Configuration) -> list[tuple[slice, BodyPoses]]:
+        spans = [slice(start, min(start + BLOCK, len(configuration))) for start in range(0, len(configuration), BLOCK)]
+        return [(span, pose_bodies(self.robot, configuration.frames(span))) for span in spans]
+
+    def _normal_equations(
+        self, configuration: Configuration, encounters: list[Encounters]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        frames, joints = configuration.joint_pos.shape
+        dof = ROOT_DOF + joints
+        blocks, gradient = np.empty((frames, dof, dof)), np.empty((frames, dof))
+        for index, (span, poses) in enumerate(self._blocks(configuration)):
+            linear = self.tasks.linearise(poses, span)
+            transposed = linear.jacobian.swapaxes(1, 2)
+            np.matmul(transposed, linear.jacobian, out=blocks[span])
+            gradient[span] = (transposed @ linear.residual[..., None])[..., 0]
+            if encounters and len(encounters[index].frames):
+                self._add_encounters(poses, encounters[index], blocks[span], gradient[span])
+        diagonal = np.arange(dof)
+        posture = np.where(diagonal < ROOT_DOF, 0.0, self.config.posture**2)
+        blocks[:, diagonal, diagonal] += posture + self.config.damping
+        gradient[:, ROOT_DOF:] += self.config.posture**2 * (configuration.joint_pos - self.rest)
+        return blocks, gradient
+
+    def _add_encounters(
+        self, poses: BodyPoses, encounters: Encounters, blocks: np.ndarray, gradient: np.ndarray
+    ) -> None:
+        residual, jacobian, frames = self.avoidance.linearise(poses, encounters)
+        if not len(frames):
+            return
+        hit, starts = np.unique(frames, return_index=True)
+        blocks[hit] += np.add.reduceat(jacobian[:, :, None] * jacobian[:, None, :], starts, axis=0)
+        gradient[hit] += np.add.reduceat(jacobian * residual[:, None], starts, axis=0)
+
+
+def rest_posture(robot: RobotModel) -> np.ndarray:
+    """[N] rad: slightly bent knees and elbows, arms down; zero for joints not named here. Inside the limits."""
+    bends = {"hip_pitch": -0.2, "knee": 0.4, "ankle_pitch": -0.2, "elbow": 1.0}
+    rest = np.array([next((v for k, v in bends.items() if k in name), 0.0) for name in robot.joint_names])
+    for index, name in enumerate(robot.joint_names):
+        if "shoulder_roll" in name:
+            rest[index] = 0.2 if name.startswith("left") else -0.2
+    return np.clip(rest, robot.lower, robot.upper)
+
+
+def densify(configuration: Configuration, times: np.ndarray, wanted: np.ndarray) -> Configuration:
+    """A configuration at other times, by cubic splines (root rotation: splined and normalised quaternions)."""
+    if len(times) < 2:
+        return configuration.frames(np.zeros(len(wanted), dtype=int))
+
+    def spline(values: np.ndarray) -> np.ndarray:
+        return CubicSpline(times, values, axis=0)(wanted)
+
+    quats = spline(continuous_quats(configuration.root_quat_wxyz))
+    quats /= np.linalg.norm(quats, axis=1, keepdims=True)
+    return Configuration(spline(configuration.root_pos), quats, spline(configuration.joint_pos))

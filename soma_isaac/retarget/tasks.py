@@ -1,0 +1,198 @@
+"""The terms of the retargeting cost, each a weighted residual with its exact Jacobian, for many frames at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from soma_isaac.math.so3 import rotvec_from_matrix
+from soma_isaac.retarget.jacobian import (
+    BodyPoses,
+    Configuration,
+    log_left_inverse,
+    moving_rotations,
+    point_jacobian,
+    pose_bodies,
+    rotation_jacobian,
+)
+from soma_isaac.retarget.robot import RobotModel
+from soma_isaac.retarget.targets import BODIES, POINTS, SEGMENTS, SIDES, Targets, robot_sites
+
+GROUND_POINTS = tuple(f"{side}_{point}" for point in ("knee", "elbow", "wrist") for side in SIDES)
+
+
+@dataclass(frozen=True)
+class TaskWeights:
+    """Weights of residuals: a residual of 1 / weight counts as much as one radian of a limb's direction.
+
+    Attributes:
+        hips: Middle of the hips [1/m].
+        foot_planted: Position of a planted foot [1/m].
+        foot_swing: Position of a swinging foot [1/m].
+        sole_flat: Orientation of a flat foot [1/rad].
+        sole_swing: Orientation of any other foot [1/rad].
+        thigh: Direction of a thigh [1/rad].
+        shank: Direction of a shank [1/rad].
+        upper_arm: Direction of an upper arm [1/rad].
+        forearm: Direction of a forearm [1/rad].
+        trunk: Direction of the trunk [1/rad].
+        pelvis: Orientation of the pelvis [1/rad].
+        heading: The part of it about the vertical [1/rad].
+        torso: Orientation of the torso [1/rad].
+        hand: Orientation of a hand [1/rad].
+        ground: Knees, elbows and wrists that are too near the floor [1/m].
+        ground_radius: Distance of those points that the floor should keep [m].
+        softness: Width of the soft onset of contact terms [m].
+        settle: Time [s] over which a foot's weights change between swinging and planted.
+    """
+
+    hips: float = 8.0
+    foot_planted: float = 300.0
+    foot_swing: float = 20.0
+    sole_flat: float = 30.0
+    sole_swing: float = 1.0
+    thigh: float = 1.0
+    shank: float = 1.0
+    upper_arm: float = 1.5
+    forearm: float = 1.5
+    trunk: float = 1.5
+    pelvis: float = 1.0
+    heading: float = 4.0
+    torso: float = 0.7
+    hand: float = 0.7
+    ground: float = 30.0
+    ground_radius: float = 0.05
+    softness: float = 0.004
+    settle: float = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Linearisation:
+    """Weighted residuals of some frames and how they change.
+
+    Attributes:
+        residual: [T, R].
+        jacobian: [T, R, 6 + N] with respect to the tangent of ``jacobian.Configuration``.
+    """
+
+    residual: np.ndarray
+    jacobian: np.ndarray
+
+
+class PoseTasks:
+    """All terms that look at one frame at a time, except self-collision.
+
+    Args:
+        robot: The robot.
+        targets: Targets of all T frames.
+        weights: Weights.
+        fps: Frame rate of the targets [Hz].
+    """
+
+    def __init__(self, robot: RobotModel, targets: Targets, weights: TaskWeights, fps: float) -> None:
+        sites = robot_sites(robot)
+        moves = moving_rotations(robot.tree)
+        self.robot, self.targets, self.weights = robot, targets, weights
+        self._bodies, self._offsets = sites.bodies, sites.offsets
+        self._oriented = sites.oriented
+        self._point_moves, self._oriented_moves = moves[sites.bodies], moves[sites.oriented]
+        self._ground = [POINTS.index(name) for name in GROUND_POINTS]
+        self._combine = _combinations()
+        lengths = np.linalg.norm(targets.segments[0], axis=-1)
+        self._goals = np.concatenate(
+            [targets.hips[:, None], targets.feet.positions, targets.trunk[:, None], targets.segments], axis=1
+        )
+        planted = settle(targets.feet.planted, weights.settle * fps)
+        flat = settle(targets.feet.flat, weights.settle * fps)
+        self._position_weights = self._weigh_positions(planted, lengths)
+        self._turn_weights = self._weigh_orientations(flat)
+
+    def _weigh_positions(self, planted: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """[T, 12] for hips, feet, trunk and segments; directions become angles by their length."""
+        w = self.weights
+        out = np.empty((len(planted), self._goals.shape[1]))
+        out[:, 0] = w.hips
+        # Geometric in between: the weights span orders of magnitude.
+        out[:, 1:3] = w.foot_swing * (w.foot_planted / w.foot_swing) ** planted
+        out[:, 3] = w.trunk / np.linalg.norm(self.targets.trunk[0])
+        limbs = np.repeat([w.thigh, w.shank, w.upper_arm, w.forearm], len(SIDES))
+        out[:, 4:] = limbs / lengths
+        return out
+
+    def _weigh_orientations(self, flat: np.ndarray) -> np.ndarray:
+        """[T, 6, 3] by body and world axis."""
+        w = self.weights
+        out = np.empty((len(flat), len(BODIES), 3))
+        feet = [BODIES.index(f"{side}_foot") for side in SIDES]
+        out[:, BODIES.index("pelvis")] = w.pelvis, w.pelvis, w.heading
+        out[:, BODIES.index("torso")] = w.torso
+        out[:, feet] = (w.sole_swing * (w.sole_flat / w.sole_swing) ** flat)[..., None]
+        out[:, [BODIES.index(f"{side}_hand") for side in SIDES]] = w.hand
+        return out
+
+    def linearise(self, poses: BodyPoses, which: slice) -> Linearisation:
+        """Residuals and Jacobians of the frames ``which`` whose body poses are given."""
+        w, robot = self.weights, self.robot
+        points = self._points(poses)
+        jacobian = point_jacobian(poses, points, self._point_moves)
+        frames, _, _, dof = jacobian.shape
+        combined = (self._combine @ jacobian.reshape(frames, len(POINTS), -1)).reshape(frames, -1, 3, dof)
+        weight = self._position_weights[which, :, None]
+        residuals = [(weight * (self._combine @ points - self._goals[which])).reshape(frames, -1)]
+        rows = [(weight[..., None] * combined).reshape(frames, -1, dof)]
+
+        wanted = self.targets.orientations[which]
+        error = rotvec_from_matrix(poses.rotations[:, self._oriented] @ wanted.swapaxes(-1, -2))
+        turn = self._turn_weights[which]
+        residuals.append((turn * error).reshape(frames, -1))
+        turning = log_left_inverse(error) @ rotation_jacobian(poses, self._oriented_moves)
+        rows.append((turn[..., None] * turning).reshape(frames, -1, dof))
+
+        value, slope = soft_excess(w.ground_radius - points[:, self._ground, 2], w.softness)
+        residuals.append(w.ground * value)
+        rows.append((-w.ground * slope)[..., None] * jacobian[:, self._ground, 2])
+        return Linearisation(np.concatenate(residuals, axis=1), np.concatenate(rows, axis=1))
+
+    def _points(self, poses: BodyPoses) -> np.ndarray:
+        offset = (poses.rotations[:, self._bodies] @ self._offsets[:, :, None])[..., 0]
+        return poses.positions[:, self._bodies] + offset
+
+    def residual(self, configuration: Configuration) -> np.ndarray:
+        """Residuals [T, R] of all frames."""
+        return self.linearise(pose_bodies(self.robot, configuration), slice(None)).residual
+
+
+def soft_excess(value: np.ndarray, softness: float) -> tuple[np.ndarray, np.ndarray]:
+    """``softplus(value)`` with a knee of width ``softness``, and its slope: a hard hinge would chatter."""
+    scaled = value / softness
+    decay = np.exp(-np.abs(scaled))
+    return softness * (np.maximum(scaled, 0.0) + np.log1p(decay)), np.where(scaled >= 0, 1.0, decay) / (1.0 + decay)
+
+
+def settle(flags: np.ndarray, frames: float) -> np.ndarray:
+    """[T, F] 1 where a flag is set, falling smoothly to 0 within ``frames`` outside."""
+    count = len(flags)
+    distance = np.full(flags.shape, np.inf)
+    index = np.arange(count, dtype=float)[:, None]
+    last = np.maximum.accumulate(np.where(flags, index, -np.inf), axis=0)
+    coming = np.minimum.accumulate(np.where(flags, index, np.inf)[::-1], axis=0)[::-1]
+    distance = np.minimum(index - last, coming - index)
+    left = np.clip(1.0 - distance / max(frames, 1e-9), 0.0, 1.0)
+    return np.where(flags, 1.0, left * left * (3.0 - 2.0 * left))
+
+
+def _combinations() -> np.ndarray:
+    """[12, P]: hips' middle, feet, trunk and limb segments as sums of keypoints."""
+    rows = []
+
+    def row(**parts: float) -> None:
+        rows.append([parts.get(name, 0.0) for name in POINTS])
+
+    row(left_hip=0.5, right_hip=0.5)
+    row(left_ankle=1.0)
+    row(right_ankle=1.0)
+    row(left_hip=-0.5, right_hip=-0.5, left_shoulder=0.5, right_shoulder=0.5)
+    for start, end in SEGMENTS:
+        row(**{start: -1.0, end: 1.0})
+    return np.array(rows)
