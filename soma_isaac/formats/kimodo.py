@@ -13,7 +13,7 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.formats.guard import FrameRate, decide_fps, require_finite, require_frames
 from soma_isaac.formats.npz import NpzArchive
 from soma_isaac.math.arrays import check_rotations
-from soma_isaac.math.so3 import project_to_so3
+from soma_isaac.math.so3 import project_to_so3, shortest_arc
 from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
 from soma_isaac.rig.skeleton import POSE_JOINT_NAMES, POSE_PARENTS, template_rest_offsets
 
@@ -168,11 +168,3 @@ def _hand_scale(measured: dict[int, np.ndarray], side: str, template: np.ndarray
         return 1.0
     chain = sum(template[index(f"{side}HandMiddle{part}") + 1] for part in ("1", "2", "3", "4", "End"))
     return float(np.linalg.norm(measured[tip]) / np.linalg.norm(chain))
-
-
-def shortest_arc(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Rotation matrix [3, 3] of the smallest turn that takes the direction of ``start`` to that of ``end``."""
-    a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
-    cross, cosine = np.cross(a, b), float(a @ b)
-    skew = np.array([[0.0, -cross[2], cross[1]], [cross[2], 0.0, -cross[0]], [-cross[1], cross[0], 0.0]])
-    return np.eye(3) + skew + skew @ skew / (1.0 + cosine)

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -131,7 +132,7 @@ class NpzArchive:
         except (ValueError, OverflowError) as error:
             raise InputRejected(f"array {key!r} cannot be shaped: {error}", self.path) from error
 
-    def _read_header(self, stream: zipfile.ZipExtFile, key: str) -> tuple[np.dtype, tuple[int, ...], bool]:
+    def _read_header(self, stream: IO[bytes], key: str) -> tuple[np.dtype, tuple[int, ...], bool]:
         start = stream.read(8)
         if len(start) < 8 or start[:6] != b"\x93NUMPY" or start[6:] not in (b"\x01\x00", b"\x02\x00"):
             raise InputRejected(f"member {key!r} is not an npy array of version 1 or 2", self.path)

@@ -1,9 +1,10 @@
 """The mean SMPL body as far as joint rotations need it: rounded proportions, zero-pose directions, and a size.
 
 No SMPL file is read and none ships. ``ZERO_POSE`` holds the joints' places of an average SMPL person of 1.70 m in the
-zero pose, rounded to millimetres and made symmetric, as they are printed in many public skeleton descriptions; it fixes
-the directions in which bones lie in that pose. Checked on a real AMASS clip with its markers: in the zero pose the soles
-are level, the feet turned out by 10 to 12 degrees, palms down, fingers along the arm, the thumb 48 degrees ahead of it.
+zero pose, rounded to millimetres and made symmetric, as they are printed in many public skeleton descriptions; it
+fixes the directions in which bones lie in that pose. Checked on a real AMASS clip with its markers: in the zero pose
+the soles are level, the feet turned out by 10 to 12 degrees, palms down, fingers along the arm, the thumb 48 degrees
+ahead of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soma_isaac.formats.kimodo import shortest_arc
+from soma_isaac.math.so3 import shortest_arc
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, template_rest_offsets
 
 SMPL_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)

@@ -10,8 +10,8 @@ Where SOMA has other joints than SMPL, rotations are spread so that the body kee
 * spine: three joints each, but SOMA's sit lower. Each SOMA vertebra takes the orientation that SMPL's spine has at the
   same height; the chest is SMPL's ``spine3`` exactly.
 * neck: SMPL's one rotation is shared in halves by ``Neck1`` and ``Neck2``.
-* shoulder girdle: SOMA's clavicle is longer, so it takes the share of the collar's angle that moves the shoulder as far;
-  the upper arm's world rotation is SMPL's exactly.
+* shoulder girdle: SOMA's clavicle is longer, so it takes the share of the collar's angle that moves the shoulder as
+  far; the upper arm's world rotation is SMPL's exactly.
 * fingers: SMPL's three joints are SOMA's last three (metacarpals stay at rest); the toes are SMPL's ``foot`` joint.
 """
 
