@@ -50,7 +50,8 @@ class PlanEntry:
         size: Bytes.
         sha256: Digest of its bytes.
         outputs: Relative paths of its outputs, with ``/``; none for skipped and rejected inputs.
-        key: sha256 over everything that the outputs' bytes depend on.
+        key: sha256 over everything that the outputs' bytes depend on; not over which outputs are asked for, so that
+            another format can be added to a folder later.
         verdict: ``""``, or ``skipped`` or ``rejected`` where planning settled it.
         reason: The rule or reason behind the verdict.
     """
@@ -95,7 +96,7 @@ def build_plan(
     entries = []
     for item in sorted(found, key=lambda item: item.input):
         outputs = () if item.verdict else tuple(outputs_of(item.input))
-        key = content_key(item.input, item.sha256, *key_parts, *outputs)
+        key = content_key(item.input, item.sha256, *key_parts)
         entries.append(PlanEntry(item.input, item.size, item.sha256, outputs, key, item.verdict, item.reason))
     clashes = collisions((output, entry.input) for entry in entries for output in entry.outputs)
     if clashes:

@@ -128,15 +128,17 @@ class Batch:
 
     def _settled(self, entry: PlanEntry, record: LedgerRecord) -> bool:
         if record.state == "done":
-            return self._intact(record)
+            return self._intact(entry, record)
         if record.state == "failed" or self.options.retry:
             return False
         return record.state not in RETRIED_STATES or record.attempt >= ATTEMPTS_MAX
 
-    def _intact(self, record: LedgerRecord) -> bool:
-        for name, digest in record.outputs.items():
+    def _intact(self, entry: PlanEntry, record: LedgerRecord) -> bool:
+        for name in entry.outputs:
             path = self.out / name
-            if path.is_symlink() or not path.is_file() or sha256_of_file(path) != digest:
+            if name not in record.outputs:
+                return False  # a format that was not asked for then
+            if path.is_symlink() or not path.is_file() or sha256_of_file(path) != record.outputs[name]:
                 log.warning("%s is missing or not what was written; its clip is converted again", shown(name))
                 return False
         return True

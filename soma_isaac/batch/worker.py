@@ -33,7 +33,7 @@ from soma_isaac.batch.names import shown
 from soma_isaac.errors import InputRejected, SomaError
 from soma_isaac.formats.atomic import discard, folder_inside, sha256_of_bytes, sha256_of_file, stage
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("soma_isaac.batch.worker")  # also where this module is __main__
 
 Converter = Callable[[ConversionJob], ConvertedClip]
 

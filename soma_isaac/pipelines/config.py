@@ -1,0 +1,105 @@
+"""Hydra's side of the commands: schemas, errors that name the nearest key, the resolved config with its digest."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from soma_isaac.errors import SomaError
+
+Schema = TypeVar("Schema")
+
+
+class ConfigRefused(SomaError):
+    """A key or value of the command line or config file is not one that the command knows."""
+
+
+def register_schema(name: str, schema: type) -> None:
+    """Let config files name ``schema`` in their defaults, so that Hydra checks keys and types against it."""
+    ConfigStore.instance().store(name=name, node=schema)
+
+
+def dotted_keys(schema: type, prefix: str = "") -> tuple[str, ...]:
+    """Every key of a dataclass and of the dataclasses in it, dotted."""
+    keys: list[str] = []
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        keys.append(prefix + item.name)
+        if is_dataclass(hints[item.name]):
+            keys.extend(dotted_keys(hints[item.name], f"{prefix}{item.name}."))
+    return tuple(keys)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A clause that names the known name nearest to ``name``, or all of them if none is near."""
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if not matches:
+        tails = {key.rpartition(".")[2]: key for key in known}
+        matches = [tails[tail] for tail in difflib.get_close_matches(name.rpartition(".")[2], list(tails), n=1)]
+    return f"did you mean {matches[0]!r}?" if matches else f"there are {', '.join(known)}"
+
+
+def check_overrides(arguments: Sequence[str], schema: type) -> None:
+    """Refuse command-line arguments that Hydra would refuse, with an error that says what to write instead.
+
+    Args:
+        arguments: The command line without the program's name; flags and ``hydra.`` keys are left to Hydra.
+        schema: Dataclass of the command.
+
+    Raises:
+        ConfigRefused: No override at all, an unknown key, a value of the wrong type, or a sweep.
+    """
+    known = dotted_keys(schema)
+    base = OmegaConf.structured(schema)
+    parser = OverridesParser.create()
+    for argument in arguments:
+        if argument.startswith("-") or argument.lstrip("+~").startswith("hydra"):
+            continue
+        if "=" not in argument:
+            raise ConfigRefused(f"{argument!r} is not key=value; {nearest(argument, known)}")
+        key = argument.partition("=")[0]
+        if key not in known:
+            raise ConfigRefused(f"unknown key {key!r}; {nearest(key.lstrip('+~'), known)}")
+        try:
+            override = parser.parse_override(argument)
+        except HydraException as error:
+            raise ConfigRefused(f"{argument!r} cannot be read; quote it as in '{key}=\"a[b]=c.npz\"'") from error
+        if override.is_sweep_override():
+            raise ConfigRefused(f"{argument!r}: one run takes one value; lists are written [a,b]")
+        try:
+            OmegaConf.update(base, key, override.value())
+        except OmegaConfBaseException as error:
+            raise ConfigRefused(f"{argument!r}: {str(error).splitlines()[0]}") from error
+
+
+def config_object(config: DictConfig, schema: type[Schema]) -> Schema:
+    """The dataclass that a composed config stands for.
+
+    Raises:
+        ConfigRefused: It does not fit the schema.
+    """
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config))  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigRefused(str(error).splitlines()[0]) from error
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """sha256, hex, of JSON values; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, allow_nan=False).encode("utf-8")).hexdigest()
+
+
+def config_yaml(config: object, digest: str) -> bytes:
+    """A dataclass as YAML, followed by the digest of what the outputs depend on."""
+    text = OmegaConf.to_yaml(OmegaConf.structured(config))
+    return f"{text}digest: {digest}\n".encode()

@@ -1,0 +1,146 @@
+"""Settings of the G1 reference job, as Hydra checks them and as the job uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from soma_isaac.errors import InputRejected
+from soma_isaac.motion.soma import check_fps
+from soma_isaac.pipelines.config import ConfigRefused, nearest
+
+FORMAT_SUFFIXES = {"beyondmimic": ".npz", "mjlab": ".npz", "amp": ".npz", "csv": ".csv"}
+MODES = ("run", "status", "verify")
+
+
+@dataclass
+class SourceConfig:
+    """Where the motions are.
+
+    Attributes:
+        path: A folder, searched to the bottom, or one file; ``null`` for the bundled clips.
+        fps: Frame rate [Hz] of the sources, for files that do not say it; it wins where they do.
+    """
+
+    path: str | None = None
+    fps: float | None = None
+
+
+@dataclass
+class OutputConfig:
+    """Where the results go.
+
+    Attributes:
+        dir: Output folder, made if need be; a run in a folder that holds an earlier run resumes it.
+    """
+
+    dir: str = "out/g1_refs"
+
+
+@dataclass
+class RobotConfig:
+    """Which robot.
+
+    Attributes:
+        urdf: The user's own G1 URDF; ``null`` for the bundled one.
+    """
+
+    urdf: str | None = None
+
+
+@dataclass
+class G1RefsConfig:
+    """All keys of ``prepare_g1_refs.py``.
+
+    Attributes:
+        source: Where the motions are.
+        output: Where the results go.
+        robot: Which robot.
+        formats: Output formats, of ``FORMAT_SUFFIXES``.
+        fps: Frame rate [Hz] of the results.
+        workers: Processes that convert.
+        timeout_s: Longest time for one clip [s].
+        recycle_after: Clips after which a worker process is replaced.
+        memory_gb: Address space of a worker [GB]; 0 for no limit.
+        dry_run: Plan, say what would be done, and write nothing.
+        strict: End at the first clip that is rejected, fails, crashes or hangs.
+        replace: Overwrite outputs that come from other settings or another version.
+        retry: Try again what an earlier run rejected, and what crashed or hung twice.
+        quiet: Say only what went wrong.
+        mode: ``run``; ``status`` to count the states in ``output.dir``; ``verify`` to re-hash its outputs.
+    """
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
+    formats: list[str] = field(default_factory=lambda: list(FORMAT_SUFFIXES))
+    fps: float = 50.0
+    workers: int = 2
+    timeout_s: float = 600.0
+    recycle_after: int = 100
+    memory_gb: float = 0.0
+    dry_run: bool = False
+    strict: bool = False
+    replace: bool = False
+    retry: bool = False
+    quiet: bool = False
+    mode: str = "run"
+
+
+def check_config(config: G1RefsConfig) -> None:
+    """Refuse values that no run can work with.
+
+    Raises:
+        ConfigRefused: Names the key, the value and what would be accepted.
+    """
+    for name in config.formats:
+        if name not in FORMAT_SUFFIXES:
+            raise ConfigRefused(f"formats: unknown format {name!r}; {nearest(name, tuple(FORMAT_SUFFIXES))}")
+    if not config.formats or len(set(config.formats)) != len(config.formats):
+        raise ConfigRefused(f"formats: name one or more of {', '.join(FORMAT_SUFFIXES)}, each once")
+    if config.mode not in MODES:
+        raise ConfigRefused(f"mode: {config.mode!r} is none of {', '.join(MODES)}")
+    if not config.output.dir:
+        raise ConfigRefused("output.dir: is empty")
+    for key, value in (("fps", config.fps), ("source.fps", config.source.fps)):
+        try:
+            if value is not None:
+                check_fps(value)
+        except InputRejected as error:
+            raise ConfigRefused(f"{key}: {error.reason}") from error
+    for key, ok in (
+        ("workers", 1 <= config.workers <= 256),
+        ("recycle_after", config.recycle_after >= 1),
+        ("timeout_s", config.timeout_s > 0.0),
+        ("memory_gb", config.memory_gb >= 0.0),
+    ):
+        if not ok:
+            raise ConfigRefused(f"{key}: {getattr(config, key)!r} is out of range")
+
+
+def conversion_settings(config: G1RefsConfig) -> dict[str, Any]:
+    """What the bytes of the outputs depend on, without the robot: JSON values for workers and for the digest."""
+    return {"fps": config.fps, "source_fps": config.source.fps}
+
+
+def output_names(relative: str, formats: list[str]) -> tuple[str, ...]:
+    """Relative output paths of an input: one per format, and the details that the report is made from."""
+    stem = relative.rpartition(".")[0]
+    return (*(f"{name}/{stem}{FORMAT_SUFFIXES[name]}" for name in formats), f"details/{stem}.json")
+
+
+def skipped_name(name: str) -> str | None:
+    """The rule by which AMASS's files without motion are skipped, or ``None``."""
+    if name in ("shape.npz",) or name.endswith(("_stagei.npz", "_shape.npz")):
+        return "AMASS keeps the subject's body here, no motion"
+    return None
+
+
+REFUSED_SUFFIXES: Mapping[str, str] = {
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".npy"),
+        "files that can hold pickled objects run code when opened and are never read; convert it to npz",
+    ),
+    **dict.fromkeys((".fbx", ".c3d", ".trc", ".asf", ".amc"), "this motion format is not read; export BVH or npz"),
+}
