@@ -1,0 +1,269 @@
+"""The SOMA body: a rig set up for posing on one device."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+
+import numpy as np
+import warp as wp
+from numpy.typing import ArrayLike
+
+from soma_isaac.body.buffers import BodyPose, PoseBuffers, RigArrays
+from soma_isaac.body.identity import PreparedIdentity, device_array, empty_array, prepare_identity
+from soma_isaac.body.layout import joint_layout, top_influences
+from soma_isaac.body.twist import compile_twist
+from soma_isaac.errors import InputRejected
+from soma_isaac.kernels.lbs import Influences
+from soma_isaac.kernels.normals import VertexTriangles, launch_normals
+from soma_isaac.rig.rig import Rig, SkinnedMesh
+
+_KEPT_BUFFERS = 4
+
+
+class SomaBody:
+    """Prepare an identity once, pose it many times.
+
+    Example::
+
+        body = SomaBody(load_template_rig())
+        identity = body.prepare()
+        pose = body.pose(identity, poses, transl)  # poses (B, 77, 3) rad, transl (B, 3) m
+        vertices = pose.vertices.numpy()  # (B, 18056, 3) m
+
+    Calls from several threads wait for each other. On a CPU a large batch is shared out over ``threads`` threads.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        *,
+        device: str = "cpu",
+        lod: str = "mid",
+        twist: bool = True,
+        twist_anchor: str = "bind",
+        threads: int | None = None,
+    ) -> None:
+        """Set up a rig.
+
+        Args:
+            rig: The rig.
+            device: Warp device, e.g. ``cpu`` or ``cuda:0``.
+            lod: Level of detail: ``mid``, ``low`` or ``xlo``.
+            twist: Drive the twist helpers; otherwise they are folded into their parents.
+            twist_anchor: Pose in which aligned twist is zero: ``bind`` (SOMA-X from 0.2.2 on) or ``rest`` (0.2.1).
+            threads: CPU threads for large batches. By default ``OMP_NUM_THREADS`` if set, like other numeric
+                libraries, else the cores that this process may use.
+
+        Raises:
+            RigMismatch: The rig lacks the LOD or the helpers, or its tables contradict each other.
+            InputRejected: ``threads`` is below 1, or Warp does not know the device.
+        """
+        self.rig = rig
+        self.lod = lod
+        self.device = _device(device)
+        self.layout = joint_layout(rig, twist=twist)
+        self._program = compile_twist(rig.twist, self.layout) if twist and rig.twist is not None else None
+        self._anchor = twist_anchor
+        self._threads = _thread_count(threads)
+        self._mesh = rig.mesh(lod)
+        offsets, joints, weights = top_influences(self._mesh, self.layout)
+        public = self.layout.public_count
+        self._arrays = RigArrays(
+            parents=device_array(self.layout.parents, wp.int32, self.device),
+            relative_orientations=device_array(self.layout.rest_T_world_joint[:, :3, :3], wp.mat33, self.device),
+            absolute_orientations=device_array(np.tile(np.eye(3), (public, 1, 1)), wp.mat33, self.device),
+            influences=Influences(
+                offsets=device_array(offsets, wp.int32, self.device),
+                joints=device_array(joints, wp.int32, self.device),
+                weights=device_array(weights, wp.float32, self.device),
+            ),
+        )
+        self._buffers: OrderedDict[tuple, tuple[PreparedIdentity, PoseBuffers]] = OrderedDict()
+        self._triangles: VertexTriangles | None = None
+        self._lock = threading.Lock()
+
+    def prepare(self) -> PreparedIdentity:
+        """The template identity: the rig's own mesh and bind pose.
+
+        Raises:
+            RigMismatch: The twist anchor is unknown.
+        """
+        return prepare_identity(
+            self._mesh.points[None],
+            self.layout.bind_T_world_joint[None, : self.layout.public_count],
+            rig_digest=self.rig.digest,
+            lod=self.lod,
+            layout=self.layout,
+            program=self._program,
+            anchor=self._anchor,
+            device=self.device,
+        )
+
+    def pose(
+        self,
+        identity: PreparedIdentity,
+        poses: ArrayLike | wp.array,
+        transl: ArrayLike | wp.array | None = None,
+        *,
+        absolute: bool = False,
+        out: BodyPose | None = None,
+    ) -> BodyPose:
+        """Pose bodies.
+
+        Args:
+            identity: From :meth:`prepare`; its count and the number of poses are equal, or one of them is 1.
+            poses: [B, 77, 3] rotation vectors in rad or [B, 77, 3, 3] matrices for all joints but the root, relative
+                to the T-pose in world-aligned axes; or a Warp array [B, 77] of vec3 or mat33 on the body's device,
+                which is not checked for NaN.
+            transl: [B, 3] or [1, 3] m, world position of the Hips (it replaces their rest position); ``None`` puts
+                them at the origin. A Warp array [B] of vec3 is accepted too.
+            absolute: ``poses`` are the rig's local rotations instead.
+            out: Arrays to write into, e.g. from :meth:`allocate`; new ones otherwise. Passing the same object again
+                is fastest.
+
+        Returns:
+            ``out`` or new arrays. On a GPU they are complete once the device is synchronised, as ``.numpy()`` does.
+
+        Raises:
+            InputRejected: A shape does not fit or a value is not finite.
+        """
+        rotations, pose_rows, matrices = self._checked_poses(poses)
+        if identity.lod != self.lod or identity.arrays.points.device != self.device:
+            raise InputRejected(
+                f"the identity was prepared for LOD {identity.lod} on {identity.arrays.points.device}, "
+                f"this body is {self.lod} on {self.device}"
+            )
+        batch = pose_rows if identity.count == 1 else identity.count
+        if pose_rows not in (1, batch):
+            raise InputRejected(f"{pose_rows} poses do not fit {identity.count} identities; one of them must be 1")
+        translations = _checked_translations(transl, batch)
+        out = self.allocate(batch) if out is None else self._checked_out(out, batch)
+        if batch == 0:
+            return out
+        with self._lock:
+            buffers = self._buffers_for(identity, batch, pose_rows, matrices, absolute)
+            buffers.load(rotations, translations)
+            buffers.bind(out)
+            buffers.run()
+        return out
+
+    def allocate(self, batch: int) -> BodyPose:
+        """Uninitialised outputs for ``batch`` bodies, to be reused as ``out``."""
+        public = self.layout.public_count
+        return BodyPose(
+            vertices=empty_array((batch, self._mesh.vertex_count), wp.vec3, self.device),
+            joints=empty_array((batch, public - 1), wp.vec3, self.device),
+            transforms=empty_array((batch, public), wp.mat44, self.device),
+        )
+
+    def normals(self, vertices: wp.array) -> wp.array:
+        """Unit vertex normals [B, V] vec3 of posed vertices [B, V] vec3 of this body's mesh, weighted by area.
+
+        Raises:
+            InputRejected: ``vertices`` has another vertex count or is on another device.
+        """
+        if self._triangles is None:
+            self._triangles = _vertex_triangles(self._mesh, self.device)
+        batch = vertices.shape[0]
+        normals = empty_array((batch, self._mesh.vertex_count), wp.vec3, self.device)
+        areas = empty_array((batch, len(self._mesh.triangles)), wp.vec3, self.device)
+        launch_normals(self._triangles, vertices=vertices, areas_out=areas, normals_out=normals)
+        return normals
+
+    def _checked_poses(self, poses: ArrayLike | wp.array) -> tuple[np.ndarray | wp.array, int, bool]:
+        """The poses, their number, and whether they are matrices."""
+        joint_count = self.layout.public_count - 1
+        if isinstance(poses, wp.array):
+            if poses.dtype not in (wp.vec3, wp.mat33) or poses.ndim != 2 or poses.shape[1] != joint_count:
+                raise InputRejected(
+                    f"poses is a Warp array of shape {poses.shape} and dtype {poses.dtype}, "
+                    f"expected (B, {joint_count}) of vec3 or mat33"
+                )
+            return poses, poses.shape[0], poses.dtype is wp.mat33
+        rotations = np.asarray(poses, dtype=np.float32)
+        if rotations.ndim < 2 or rotations.shape[1:] not in ((joint_count, 3), (joint_count, 3, 3)):
+            raise InputRejected(
+                f"poses has shape {rotations.shape}, expected (B, {joint_count}, 3) rotation vectors "
+                f"or (B, {joint_count}, 3, 3) matrices"
+            )
+        _check_finite("poses", rotations)
+        return rotations, len(rotations), rotations.ndim == 4
+
+    def _checked_out(self, out: BodyPose, batch: int) -> BodyPose:
+        public = self.layout.public_count
+        expected = ((batch, self._mesh.vertex_count), (batch, public - 1), (batch, public))
+        shapes = tuple(tuple(array.shape) for array in (out.vertices, out.joints, out.transforms))
+        if shapes != expected:
+            raise InputRejected(f"out has the shapes {shapes}, expected {expected}")
+        return out
+
+    def _buffers_for(
+        self, identity: PreparedIdentity, batch: int, pose_rows: int, matrices: bool, absolute: bool
+    ) -> PoseBuffers:
+        """Buffers of this kind of call, the least recently used dropped; entries keep their identity alive."""
+        key = (id(identity), batch, pose_rows, matrices, absolute)
+        if key not in self._buffers:
+            buffers = PoseBuffers(
+                self._arrays,
+                identity.arrays,
+                batch=batch,
+                pose_rows=pose_rows,
+                matrices=matrices,
+                absolute=absolute,
+                threads=self._threads,
+            )
+            self._buffers[key] = (identity, buffers)
+            while len(self._buffers) > _KEPT_BUFFERS:
+                self._buffers.popitem(last=False)
+        self._buffers.move_to_end(key)
+        return self._buffers[key][1]
+
+
+def _device(name: str) -> wp.Device:
+    try:
+        return wp.get_device(name)
+    except (ValueError, RuntimeError) as error:
+        known = ", ".join(device.alias for device in wp.get_devices())
+        raise InputRejected(f"Warp has no device {name!r}; there are {known}") from error
+
+
+def _vertex_triangles(mesh: SkinnedMesh, device: wp.Device) -> VertexTriangles:
+    corners = mesh.triangles.reshape(-1)
+    order = np.argsort(corners, kind="stable")
+    offsets = np.searchsorted(corners[order], np.arange(mesh.vertex_count + 1))
+    return VertexTriangles(
+        triangles=device_array(mesh.triangles, wp.int32, device),
+        offsets=device_array(offsets, wp.int32, device),
+        incident=device_array(order // 3, wp.int32, device),
+    )
+
+
+def _thread_count(threads: int | None) -> int:
+    if threads is None:
+        declared = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+        threads = int(declared) if declared.isdigit() else len(os.sched_getaffinity(0))
+    if threads < 1:
+        raise InputRejected(f"threads must be at least 1, not {threads}")
+    return threads
+
+
+def _checked_translations(transl: ArrayLike | wp.array | None, batch: int) -> np.ndarray | wp.array:
+    if transl is None:
+        return np.zeros((1, 3), dtype=np.float32)
+    if isinstance(transl, wp.array):
+        if transl.dtype is not wp.vec3 or tuple(transl.shape) != (batch,):
+            raise InputRejected(f"transl is a Warp array of shape {transl.shape}, expected ({batch},) of vec3")
+        return transl
+    translations = np.asarray(transl, dtype=np.float32)
+    if translations.shape not in ((batch, 3), (1, 3)):
+        raise InputRejected(f"transl has shape {translations.shape}, expected ({batch}, 3) or (1, 3)")
+    _check_finite("transl", translations)
+    return translations
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise InputRejected(f"{name} is not finite at index {index}")
