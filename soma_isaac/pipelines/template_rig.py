@@ -16,7 +16,7 @@ from soma_isaac.formats.twist_sidecar import TwistSidecar, twist_sidecar_json
 from soma_isaac.math.so3 import project_to_so3
 from soma_isaac.rig import lod
 from soma_isaac.rig.decimate import decimated_body, head_importance
-from soma_isaac.rig.mesh import fan_triangles
+from soma_isaac.rig.mesh import closest_surface_points, fan_triangles
 from soma_isaac.rig.rig import Rig, SkinnedMesh
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES
 from soma_isaac.rig.template import (
@@ -143,7 +143,9 @@ def _decimated(
     head = weights[:, [PUBLIC_JOINT_NAMES.index(name) for name in ("Head", "Jaw")]].sum(axis=1) > 0.5
     targets = (XLO_HAND_VERTICES, XLO_HAND_VERTICES, XLO_VERTICES - 2 * XLO_HAND_VERTICES)
     result = decimated_body(points, triangles, weights, regions, targets, head_importance(points, head))
-    return result[0], result[1], largest_weights(result[2], XLO_INFLUENCES)
+    # On the surface, so that a shape change of the finer mesh carries over by barycentric coordinates alone.
+    on_surface = closest_surface_points(result[0], points, triangles)
+    return on_surface, result[1], largest_weights(result[2], XLO_INFLUENCES)
 
 
 def _metres(pose: np.ndarray) -> np.ndarray:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from soma_isaac.errors import RigMismatch
 
@@ -83,9 +86,30 @@ def closed_genus(triangles: np.ndarray, vertex_count: int) -> int:
     return (2 - euler) // 2
 
 
-def _component_count(edges: np.ndarray, vertex_count: int) -> int:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def closest_surface_points(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Closest points [N, 3] of a triangle mesh to ``points`` [N, 3].
 
+    Looks at the 64 triangles with the nearest centroids, which is exact for points near a mesh of even triangles.
+    """
+    corners = vertices[triangles]
+    nearest = cKDTree(corners.mean(axis=1)).query(points, k=min(64, len(triangles)))[1]
+    a, b, c = np.moveaxis(corners[nearest], 2, 0)
+    target = points[:, None, :]
+    normal = np.cross(b - a, c - a)
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-18)
+    foot = target - ((target - a) * normal).sum(-1, keepdims=True) * normal
+    sides = [(np.cross(v - u, foot - u) * normal).sum(-1) for u, v in ((a, b), (b, c), (c, a))]
+    inside = np.min(sides, axis=0) >= 0.0
+    candidates = [np.where(inside[..., None], foot, np.inf)]
+    for u, v in ((a, b), (b, c), (c, a)):
+        edge = v - u
+        share = ((target - u) * edge).sum(-1) / np.maximum((edge * edge).sum(-1), 1e-18)
+        candidates.append(u + np.clip(share, 0.0, 1.0)[..., None] * edge)
+    found = np.concatenate(candidates, axis=1)
+    best = np.argmin(((found - target) ** 2).sum(-1), axis=1)
+    return found[np.arange(len(points)), best]
+
+
+def _component_count(edges: np.ndarray, vertex_count: int) -> int:
     graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(vertex_count, vertex_count))
     return int(connected_components(graph, directed=False)[0])

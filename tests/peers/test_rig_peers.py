@@ -85,8 +85,7 @@ def test_zero_pose_is_our_t_pose(soma, soma_data_root, lod):
     hips = template_rest_offsets()[1]
     result = _posed(soma, layer, np.tile(np.eye(3), (1, 77, 1, 1)), hips[None])
     expected, _ = forward_kinematics(np.tile(np.eye(3), (1, 77, 1, 1)), hips[None], template_rest_offsets())
-    # xlo has no bind vertices of its own in py-soma-x: it is carried over from mid.
-    tolerance = 5e-4 if lod == "xlo" else 1e-5
+    tolerance = 1e-5
     np.testing.assert_allclose(result["joints"][0], expected[0], atol=tolerance)
     assert result["vertices"].shape == (1, mesh.vertex_count, 3)
     if soma[2] < (0, 2, 2):
