@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from soma_isaac.math.so3 import continuous_quats, quat_wxyz_from_matrix
+from soma_isaac.motion.resample import resample
 from soma_isaac.motion.robot import RobotMotion
+from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.retarget.avoidance import AvoidanceConfig
 from soma_isaac.retarget.contacts import ContactConfig
 from soma_isaac.retarget.footplan import FootPlanConfig
-from soma_isaac.retarget.human import HumanKeypoints
+from soma_isaac.retarget.human import HumanKeypoints, human_keypoints
 from soma_isaac.retarget.jacobian import Configuration
 from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.retarget.solve import ClipSolver, SolverConfig, densify
@@ -29,6 +31,27 @@ class RetargetConfig:
     weights: TaskWeights = field(default_factory=TaskWeights)
     avoidance: AvoidanceConfig = field(default_factory=AvoidanceConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
+
+
+def retarget_motion(
+    motion: SomaMotion, robot: RobotModel, config: RetargetConfig | None = None, fps: float = 50.0
+) -> RobotMotion:
+    """Turn a person's motion into a robot's.
+
+    Args:
+        motion: The person, at any rate.
+        robot: The robot.
+        config: Weights; the defaults if not given.
+        fps: Rate [Hz] of the result.
+
+    Returns:
+        A motion inside the robot's position and velocity limits, standing on z = 0. Equal input gives equal bytes.
+
+    Raises:
+        InputRejected: ``fps`` is outside 1 to 1000 Hz.
+        SolveFailed: The clip has no usable solution (only with weights that are not positive).
+    """
+    return retarget_keypoints(human_keypoints(resample(motion, fps)), robot, config or RetargetConfig())
 
 
 def retarget_keypoints(

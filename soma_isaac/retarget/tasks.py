@@ -133,7 +133,7 @@ class PoseTasks:
 
     def linearise(self, poses: BodyPoses, which: slice) -> Linearisation:
         """Residuals and Jacobians of the frames ``which`` whose body poses are given."""
-        w, robot = self.weights, self.robot
+        w = self.weights
         points = self._points(poses)
         jacobian = point_jacobian(poses, points, self._point_moves)
         frames, _, _, dof = jacobian.shape
