@@ -1,4 +1,4 @@
-"""What a retargeted clip should reach: each at or beyond the best of GMR, soma-retargeter and the prototype we measured."""
+"""What a retargeted clip should reach: each at or beyond the best of GMR, soma-retargeter and our prototype."""
 
 from __future__ import annotations
 
