@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
 from soma_isaac.retarget.contacts import FootContacts, runs
@@ -25,12 +26,14 @@ class FootPlanConfig:
         slide: A contact in which the person's foot drifts further than this [m, robot scale] is not pinned but slides.
         pivot: A flat contact in which the person's foot turns further than this [rad] keeps turning.
         clearance: A swinging sole is lifted smoothly when lower than this [m].
+        roll_over: Pitch [rad] at which all weight is on the front or rear edge of the sole.
     """
 
     blend: float = 0.3
     slide: float = 0.12
     pivot: float = 0.35
     clearance: float = 0.004
+    roll_over: float = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,31 +101,37 @@ def _plan_position(
     fps: float,
     config: FootPlanConfig,
 ) -> np.ndarray:
-    corners = np.einsum("tij,cj->tci", rotation, sole)
-    lowest = corners[..., 2].min(axis=1)
-    # The sole rolls over its front edge when the toes point down, over its rear edge when they point up.
-    edges = np.array(
-        [sole[sole[:, 0] == sole[:, 0].max()].mean(axis=0), sole[sole[:, 0] == sole[:, 0].min()].mean(axis=0)]
-    )
-    lever = np.einsum("tij,ej->tei", rotation, edges)[..., :2]
-    edge = np.where(rotation[:, 2, 0] < 0.0, 0, 1)
+    lowest = np.einsum("ti,ci->tc", rotation[:, 2], sole).min(axis=1)
+    rolled = _roll(rotation, sole, config)
     correction = np.zeros_like(raw)
     for start, stop in runs(planted):
         span = np.arange(start, stop)
         correction[span, 2] = -lowest[span] - raw[span, 2]
-        drift = raw[span, :2] - raw[span, :2].mean(axis=0)
-        if np.linalg.norm(drift, axis=1).max() > config.slide:
-            continue
-        stand = span[flat[span]]
-        if len(stand):
-            # Both edges of the flat pose are anchors.
-            anchor = np.median(raw[stand, :2], axis=0) + np.median(lever[stand], axis=0)
-        else:
-            anchor = np.median(raw[span, None, :2] + lever[span], axis=0)
-        correction[span, :2] = anchor[edge[span]] - lever[span, edge[span]] - raw[span, :2]
+        gap = raw[span, :2] - rolled[span]
+        stand = gap[flat[span]] if flat[span].any() else gap
+        middle = np.median(stand, axis=0)
+        if np.linalg.norm(gap - middle, axis=1).max() > config.slide:
+            middle = uniform_filter1d(gap, max(1, int(config.blend * fps)), axis=0, mode="nearest")
+        correction[span, :2] = rolled[span] + middle - raw[span, :2]
     plan = raw + extend_correction(correction, planted, config.blend * fps)
     plan[:, 2] += np.where(planted, 0.0, _smooth_excess(-lowest - plan[:, 2], config.clearance))
     return plan
+
+
+def _roll(rotation: np.ndarray, sole: np.ndarray, config: FootPlanConfig) -> np.ndarray:
+    """Horizontal path [T, 2] of a foot link that rolls on the ground without slipping, from any start.
+
+    The sole turns over its front edge when the toes point down, over its rear edge when they point up, and about the
+    ball of the foot while it is flat; the point of contact moves between them over a few degrees.
+    """
+    front, rear = sole[:, 0].max(), sole[:, 0].min()
+    ball = rear + 0.75 * (front - rear)
+    down = np.clip(-rotation[:, 2, 0] / np.sin(config.roll_over), -1.0, 1.0)
+    along = np.where(down > 0.0, ball + down * (front - ball), ball + down * (ball - rear))
+    contact = np.stack([along, np.zeros_like(along), np.full_like(along, sole[:, 2].min())], axis=1)
+    between = 0.5 * (contact[1:] + contact[:-1])
+    steps = -np.einsum("tij,tj->ti", np.diff(rotation[:, :2], axis=0), between)
+    return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
 
 
 def _smooth_excess(value: np.ndarray, width: float) -> np.ndarray:
