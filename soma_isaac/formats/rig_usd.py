@@ -89,8 +89,9 @@ def _parse(content: bytes, path: Path) -> Sdf.Layer:
         if not layer.ImportFromString(content.decode("utf-8")):
             raise InputRejected("not readable as text USD", str(path))
     except (UnicodeDecodeError, Tf.ErrorException) as error:
-        first = str(error).strip().splitlines()[-1]
-        raise InputRejected(f"not readable as text USD ({first})", str(path)) from error
+        message = " ".join(str(error).split())
+        cause = message.partition(" : '")[2].rstrip(" '") or message
+        raise InputRejected(f"not readable as text USD ({cause})", str(path)) from error
     return layer
 
 

@@ -99,7 +99,7 @@ def _segment(entry: Any, number: int, public: set[str]) -> TwistSegment:
     start, end = (_at(entry, key, str) for key in ("start_joint", "end_joint"))
     parent = entry.get("parent_joint")
     for name in (start, end) if parent is None else (start, end, parent):
-        if name not in public:
+        if not isinstance(name, str) or name not in public:
             raise InputRejected(f"{what} names {name!r}, which is no public joint")
     reverse = entry.get("reverse", False)
     axis, sign = entry.get("source_axis", "x"), entry.get("source_sign", 1)
