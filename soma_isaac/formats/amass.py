@@ -2,7 +2,8 @@
 
 Layouts: ``poses`` [T, 156] (SMPL-H), [T, 165] (SMPL-X), [T, 72] (SMPL) or [T, 66] (22 body joints), or the split keys
 ``root_orient`` / ``pose_body`` / ``pose_hand`` / ``pose_jaw`` / ``pose_eye``; rotation vectors [rad], with ``trans``
-[T, 3] m. The frame rate is ``mocap_framerate`` (SMPL-H releases) or ``mocap_frame_rate`` (SMPL-X releases). Z-up by format.
+[T, 3] m. The frame rate is ``mocap_framerate`` (SMPL-H releases) or ``mocap_frame_rate`` (SMPL-X releases). Z-up by
+format.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -210,6 +210,23 @@ class NpzArchive:
         if array.size != 1 or array.dtype.kind not in "biu" or array.reshape(-1)[0] not in (0, 1):
             raise InputRejected(f"array {key!r} is {array.dtype} {array.shape}, expected one truth value", self.path)
         return bool(array.reshape(-1)[0])
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Encode arrays as compressed npz: the same arrays give the same bytes (fixed dates, given order).
+
+    Raises:
+        ValueError: An array holds objects.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(array), version=(1, 0), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, member.getvalue(), compresslevel=9)
+    return buffer.getvalue()
 
 
 def open_npz(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> NpzArchive:

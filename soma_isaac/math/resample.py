@@ -24,8 +24,8 @@ STOP_ATTENUATION_DB = 50.0
 def resample_times(frame_count: int, fps: float, target_fps: float) -> np.ndarray:
     """Times [s] of the frames at ``target_fps`` that lie within the clip, first frame at 0.
 
-    A clip of T frames lasts (T - 1) / fps seconds; the result never reaches beyond its last frame and ends less than one
-    target period before it.
+    A clip of T frames lasts (T - 1) / fps seconds; the result never reaches beyond its last frame and ends less than
+    one target period before it.
 
     Raises:
         InputRejected: There is no frame.

@@ -41,7 +41,7 @@ def quat_xyzw_from_matrix(matrix: np.ndarray) -> np.ndarray:
     """Matrices [..., 3, 3] to quaternions [..., 4] in x, y, z, w order with w >= 0.
 
     Shepperd's method: of the four rows of ``4 q q^T`` that a rotation matrix gives, the one with the largest diagonal
-    is well conditioned. Whole-array numpy: some ten times the speed of going through scipy, which matters to resampling.
+    is well conditioned. Whole-array numpy, several times the speed of going through scipy: resampling needs it.
     """
     m = np.asarray(matrix, dtype=np.float64)
     m00, m11, m22 = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
