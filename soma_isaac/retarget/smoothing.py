@@ -62,32 +62,55 @@ class Smoothing:
         return bands
 
 
-def solve_banded(blocks: np.ndarray, bands: np.ndarray, gradient: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Step [T, D] that minimises the quadratic model over the free coordinates; the others stay.
+class BandedSystem:
+    """Normal equations of a clip: dense blocks per frame, diagonal coupling between frames.
 
     Args:
         blocks: [T, D, D] symmetric positive definite, per frame.
         bands: [K + 1, T, D] diagonal coupling, from :meth:`Smoothing.bands`.
         gradient: [T, D].
-        free: [T, D] bool.
-
-    Raises:
-        SolveFailed: The system is not positive definite.
     """
-    frames, dof = gradient.shape
-    mask = free.astype(np.float64)
-    blocks = blocks * (mask[:, :, None] * mask[:, None, :])
-    blocks[:, range(dof), range(dof)] += bands[0] * mask + (1.0 - mask)
-    width = (len(bands) - 1) * dof
-    # LAPACK's lower band storage, read as [column, distance from the diagonal]: column (t, b) holds rows b.. of block t.
-    storage = np.zeros((frames, dof, max(width, dof - 1) + 1))
-    rows, columns = np.tril_indices(dof)
-    storage[:, columns, rows - columns] = blocks[:, rows, columns]
-    for lag in range(1, len(bands)):
-        storage[:-lag, :, lag * dof] = bands[lag, :-lag] * mask[:-lag] * mask[lag:]
-    band = storage.reshape(frames * dof, -1).T
-    factor, info = lapack.dpbtrf(band, lower=1, overwrite_ab=1)
-    if info != 0:
-        raise SolveFailed(f"the normal equations are not positive definite (order {info})", frame=int(info - 1) // dof)
-    step, _ = lapack.dpbtrs(factor, -(gradient * mask).reshape(-1, 1), lower=1, overwrite_b=1)
-    return step.reshape(frames, dof)
+
+    def __init__(self, blocks: np.ndarray, bands: np.ndarray, gradient: np.ndarray) -> None:
+        self.blocks, self.bands, self.gradient = blocks, bands, gradient
+
+    def step(self, fixed: np.ndarray, moves: np.ndarray) -> np.ndarray:
+        """Minimise the quadratic model over the coordinates that are not fixed.
+
+        Args:
+            fixed: [T, D] bool.
+            moves: [T, D] what the fixed coordinates move; not read elsewhere.
+
+        Returns:
+            Step [T, D].
+
+        Raises:
+            SolveFailed: The system is not positive definite.
+        """
+        given = np.where(fixed, moves, 0.0)
+        rhs = np.where(fixed, given, -(self.gradient + self._coupled(given)))
+        free = (~fixed).astype(np.float64)
+        frames, dof = rhs.shape
+        width = max((len(self.bands) - 1) * dof, dof - 1) + 1
+        # LAPACK's lower band storage read as [column, distance below the diagonal]; column (t, b) is coordinate b of
+        # frame t, and frame t + k begins k D below it.
+        storage = np.zeros((frames, dof, width))
+        rows, columns = np.tril_indices(dof)
+        storage[:, columns, rows - columns] = (self.blocks * free[:, :, None] * free[:, None, :])[:, rows, columns]
+        storage[:, :, 0] += self.bands[0] * free + (1.0 - free)
+        for lag in range(1, len(self.bands)):
+            storage[:-lag, :, lag * dof] = self.bands[lag, :-lag] * free[:-lag] * free[lag:]
+        factor, info = lapack.dpbtrf(storage.reshape(frames * dof, width).T, lower=1, overwrite_ab=1)
+        if info != 0:
+            raise SolveFailed("the normal equations are not positive definite", frame=int(info - 1) // dof)
+        return lapack.dpbtrs(factor, rhs.reshape(-1, 1), lower=1, overwrite_b=1)[0].reshape(frames, dof)
+
+    def _coupled(self, step: np.ndarray) -> np.ndarray:
+        """Hessian times ``step``."""
+        if not step.any():
+            return step
+        out = (self.blocks @ step[..., None])[..., 0] + self.bands[0] * step
+        for lag in range(1, len(self.bands)):
+            out[lag:] += self.bands[lag, :-lag] * step[:-lag]
+            out[:-lag] += self.bands[lag, :-lag] * step[lag:]
+        return out

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import CubicSpline
+from scipy.ndimage import maximum_filter1d
 
 from soma_isaac.math.so3 import continuous_quats
 from soma_isaac.retarget.avoidance import Avoidance, AvoidanceConfig, Encounters
 from soma_isaac.retarget.jacobian import ROOT_DOF, BodyPoses, Configuration, pose_bodies
 from soma_isaac.retarget.robot import RobotModel
-from soma_isaac.retarget.smoothing import Smoothing, solve_banded
+from soma_isaac.retarget.smoothing import BandedSystem, Smoothing
 from soma_isaac.retarget.targets import Targets
 from soma_isaac.retarget.tasks import PoseTasks, TaskWeights
 
@@ -33,8 +34,11 @@ class SolverConfig:
         coarse_iterations: Most Gauss-Newton iterations there.
         fine_iterations: Gauss-Newton iterations at the full rate.
         tolerance: The coarse solve ends when no coordinate moves further [rad, m].
-        damping: Added to the diagonal of the normal equations.
+        damping: Least addition to the diagonal of the normal equations.
+        damping_onset: First addition around a frame whose cost has risen.
         posture: Weight [1/rad] that pulls joints to the posture of rest.
+        limit_rounds: How often per iteration coordinates that would leave their limits are held there and the rest solved
+            again.
         limit_margin: Distance [rad] kept from position limits.
         largest_step: Per iteration and coordinate [rad, m].
         root_jerk: Standard jerk [m/s^3] and [rad/s^3] of the root that costs as much as one radian of a limb.
@@ -48,7 +52,9 @@ class SolverConfig:
     fine_iterations: int = 4
     tolerance: float = 1e-4
     damping: float = 1e-6
+    damping_onset: float = 0.3
     posture: float = 0.02
+    limit_rounds: int = 2
     limit_margin: float = 1e-3
     largest_step: float = 0.4
     root_jerk: float = 2000.0
@@ -100,19 +106,45 @@ class ClipSolver:
         self.lower = robot.lower + config.limit_margin
         self.upper = robot.upper - config.limit_margin
         self.rest = rest_posture(robot)
+        self.damping = np.full(len(targets), config.damping)
+        self._cost: np.ndarray | None = None
 
     def iterate(self, configuration: Configuration, encounters: list[Encounters]) -> tuple[Configuration, float]:
         """One projected Gauss-Newton step; returns the new configuration and the largest move."""
-        blocks, gradient = self._normal_equations(configuration, encounters)
-        gradient = gradient + self.smoothing.gradient(configuration)
-        joints = configuration.joint_pos
-        free = np.ones(gradient.shape, dtype=bool)
-        pull = gradient[:, ROOT_DOF:]
-        free[:, ROOT_DOF:] = ~(((joints <= self.lower) & (pull > 0.0)) | ((joints >= self.upper) & (pull < 0.0)))
-        step = solve_banded(blocks, self.bands, gradient, free)
-        step = np.clip(step, -self.config.largest_step, self.config.largest_step)
-        step[:, ROOT_DOF:] = np.clip(joints + step[:, ROOT_DOF:], self.lower, self.upper) - joints
+        blocks, gradient, cost = self._normal_equations(configuration, encounters)
+        gradient += self.smoothing.gradient(configuration)
+        self._adapt_damping(cost)
+        diagonal = np.arange(blocks.shape[1])
+        blocks[:, diagonal, diagonal] += self.damping[:, None]
+        step = self._bounded_step(BandedSystem(blocks, self.bands, gradient), configuration.joint_pos)
         return configuration.moved(step), float(np.abs(step).max())
+
+    def _bounded_step(self, system: BandedSystem, joints: np.ndarray) -> np.ndarray:
+        """The model's minimum within the limits: coordinates that would leave are held at their limit, and again."""
+        config = self.config
+        least = np.full(system.gradient.shape, -config.largest_step)
+        most = np.full(system.gradient.shape, config.largest_step)
+        least[:, ROOT_DOF:] = np.maximum(self.lower - joints, -config.largest_step)
+        most[:, ROOT_DOF:] = np.minimum(self.upper - joints, config.largest_step)
+        fixed = ((least >= 0.0) & (system.gradient > 0.0)) | ((most <= 0.0) & (system.gradient < 0.0))
+        step = system.step(fixed, np.zeros_like(least))
+        for _ in range(config.limit_rounds):
+            outside = ((step < least) | (step > most)) & ~fixed
+            outside[:, :ROOT_DOF] = False
+            if not outside.any():
+                break
+            fixed |= outside
+            step = system.step(fixed, np.clip(step, least, most))
+        return np.clip(step, least, most)
+
+    def _adapt_damping(self, cost: np.ndarray) -> None:
+        """Raise the damping around frames that the last step made worse, lower it elsewhere (Levenberg-Marquardt)."""
+        config = self.config
+        if self._cost is not None:
+            worse = maximum_filter1d(cost > 1.01 * self._cost + 1e-4, 3)
+            up = np.maximum(4.0 * self.damping, config.damping_onset)
+            self.damping = np.where(worse, up, np.maximum(0.3 * self.damping, config.damping))
+        self._cost = cost
 
     def encounters(self, configuration: Configuration) -> list[Encounters]:
         """Pairs of shapes near each other, block by block, frames counted within the block."""
@@ -124,25 +156,32 @@ class ClipSolver:
 
     def _normal_equations(
         self, configuration: Configuration, encounters: list[Encounters]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Blocks [T, D, D], gradient [T, D] and cost [T] of all terms that look at one frame."""
         frames, joints = configuration.joint_pos.shape
         dof = ROOT_DOF + joints
-        blocks, gradient = np.empty((frames, dof, dof)), np.empty((frames, dof))
+        blocks, gradient, cost = np.empty((frames, dof, dof)), np.empty((frames, dof)), np.empty(frames)
         for index, (span, poses) in enumerate(self._blocks(configuration)):
             linear = self.tasks.linearise(poses, span)
             transposed = linear.jacobian.swapaxes(1, 2)
             np.matmul(transposed, linear.jacobian, out=blocks[span])
             gradient[span] = (transposed @ linear.residual[..., None])[..., 0]
+            cost[span] = np.einsum("tr,tr->t", linear.residual, linear.residual)
             if encounters and len(encounters[index].frames):
-                self._add_encounters(poses, encounters[index], blocks[span], gradient[span])
+                self._add_encounters(poses, encounters[index], blocks[span], gradient[span], cost[span])
         diagonal = np.arange(dof)
         posture = np.where(diagonal < ROOT_DOF, 0.0, self.config.posture**2)
-        blocks[:, diagonal, diagonal] += posture + self.config.damping
+        blocks[:, diagonal, diagonal] += posture
         gradient[:, ROOT_DOF:] += self.config.posture**2 * (configuration.joint_pos - self.rest)
-        return blocks, gradient
+        return blocks, gradient, cost
 
     def _add_encounters(
-        self, poses: BodyPoses, encounters: Encounters, blocks: np.ndarray, gradient: np.ndarray
+        self,
+        poses: BodyPoses,
+        encounters: Encounters,
+        blocks: np.ndarray,
+        gradient: np.ndarray,
+        cost: np.ndarray,
     ) -> None:
         residual, jacobian, frames = self.avoidance.linearise(poses, encounters)
         if not len(frames):
@@ -150,6 +189,7 @@ class ClipSolver:
         hit, starts = np.unique(frames, return_index=True)
         blocks[hit] += np.add.reduceat(jacobian[:, :, None] * jacobian[:, None, :], starts, axis=0)
         gradient[hit] += np.add.reduceat(jacobian * residual[:, None], starts, axis=0)
+        cost[hit] += np.add.reduceat(residual**2, starts)
 
 
 def rest_posture(robot: RobotModel) -> np.ndarray:

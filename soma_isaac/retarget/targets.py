@@ -70,9 +70,12 @@ class ScaleConfig:
 
     Attributes:
         leg_fill: Share of the robot's straight leg that a straight human leg becomes; the rest is reserve for the knees.
+        stance: Share of the robot's wider hips that is added to the distance of the feet, along the pelvis' side: 0 keeps
+            the person's scaled steps, 1 the directions of the legs.
     """
 
     leg_fill: float = 0.985
+    stance: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +152,10 @@ def build_targets(
         [human.rotations[:, human.index(keypoint)] @ tpose[name] for name, (keypoint, _) in ORIENTED.items()], axis=1
     )
     feet = [BODIES.index(f"{side}_foot") for side in SIDES]
-    planned = plan_feet(placed(ankles), orientations[:, feet], contacts, robot.sole_points, human.fps, plan)
+    width = sites.rest[POINTS.index("left_hip"), 1] - 0.5 * factor * _hip_width(points)
+    outward = scale.stance * width * _sideways(human.rotations[:, human.index("pelvis")])
+    wanted = placed(ankles) + np.stack([outward, -outward], axis=1)
+    planned = plan_feet(wanted, orientations[:, feet], contacts, robot.sole_points, human.fps, plan)
     orientations[:, feet] = planned.rotations
     return Targets(
         factor,
@@ -163,6 +169,15 @@ def build_targets(
 
 def _middle(points: dict[str, np.ndarray], name: str) -> np.ndarray:
     return 0.5 * (points[f"left_{name}"] + points[f"right_{name}"])
+
+
+def _hip_width(points: dict[str, np.ndarray]) -> float:
+    return float(np.median(np.linalg.norm(points["left_hip"] - points["right_hip"], axis=1)))
+
+
+def _sideways(pelvis: np.ndarray) -> np.ndarray:
+    """[T, 3] horizontal direction to the left of a pelvis, shorter where its side axis is not horizontal."""
+    return pelvis[:, :, 1] * np.array([1.0, 1.0, 0.0])
 
 
 def _standing_ankle(ankles: np.ndarray, contacts: FootContacts, stature: float) -> float:

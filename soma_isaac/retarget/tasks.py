@@ -163,11 +163,27 @@ class PoseTasks:
         return self.linearise(pose_bodies(self.robot, configuration), slice(None)).residual
 
 
+AHEAD = 0.4
+"""How much further inside [widths of the knee] the curvature of soft penalties is taken."""
+
+
 def soft_excess(value: np.ndarray, softness: float) -> tuple[np.ndarray, np.ndarray]:
-    """``softplus(value)`` with a knee of width ``softness``, and its slope: a hard hinge would chatter."""
+    """Soft one-sided penalty ``0.5 softplus(value)^2`` as a residual r and its slope s, for Gauss-Newton.
+
+    ``r s`` is the penalty's gradient. ``s^2`` is its curvature a little further inside: a hard hinge, or the plain slope
+    of the softplus, underrates the curvature ahead and makes the steps chatter with period 2.
+    """
     scaled = value / softness
-    decay = np.exp(-np.abs(scaled))
-    return softness * (np.maximum(scaled, 0.0) + np.log1p(decay)), np.where(scaled >= 0, 1.0, decay) / (1.0 + decay)
+    plus, gate = _softplus(scaled)
+    ahead, ahead_gate = _softplus(scaled + AHEAD)
+    slope = np.sqrt(ahead_gate**2 + ahead * ahead_gate * (1.0 - ahead_gate))
+    return softness * plus * gate / slope, slope
+
+
+def _softplus(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``log(1 + exp(value))`` and its slope, without overflow."""
+    decay = np.exp(-np.abs(value))
+    return np.maximum(value, 0.0) + np.log1p(decay), np.where(value >= 0.0, 1.0, decay) / (1.0 + decay)
 
 
 def settle(flags: np.ndarray, frames: float) -> np.ndarray:
