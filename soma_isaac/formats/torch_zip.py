@@ -8,8 +8,10 @@ uses to describe a strided tensor, an ordered dictionary and a size, and none of
 from __future__ import annotations
 
 import io
+import math
 import pickletools
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +75,7 @@ def read_torch_zip(payload: bytes, path: str) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(payload)) as archive:
             return _Description(archive, path).decode()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputRejected(f"not a readable zip archive ({error})", path) from error
     except (IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputRejected(f"the tensor description is malformed ({error!r})", path) from error
@@ -139,11 +141,13 @@ class _Description:
             del stack[-count:]
             stack.append(items)
         elif name in ("APPENDS", "SETITEMS"):
-            items = self._pop_to_mark()
-            if name == "APPENDS":
-                stack[-1].extend(items)
+            items, target = self._pop_to_mark(), stack[-1]
+            if name == "APPENDS" and isinstance(target, list):
+                target.extend(items)
+            elif name == "SETITEMS" and isinstance(target, dict):
+                target.update(zip(items[0::2], items[1::2], strict=True))
             else:
-                stack[-1].update(zip(items[0::2], items[1::2], strict=True))
+                raise ValueError(f"{name} on something else")
         elif name == "GLOBAL":
             if argument not in _CALLABLES and argument not in _STORAGE_DTYPES:
                 raise InputRejected(f"the description names {argument!r}, which is not allowed", self._path)
@@ -175,6 +179,8 @@ class _Description:
         storage, offset, shape, strides = arguments[:4]
         if min((offset, *shape, *strides), default=0) < 0 or len(shape) != len(strides):
             raise ValueError("negative sizes in a tensor")
+        if math.prod(shape) > len(storage):
+            raise ValueError("a tensor has more items than its storage")
         if all(shape):
             last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
             if last >= len(storage):
