@@ -49,7 +49,7 @@ def public_transforms(rig: Rig, rotations: np.ndarray, transl: np.ndarray, *, ab
         rig: The rig.
         rotations: [77, 3, 3].
         transl: [3] m, Hips.
-        absolute: The rotations are local ones; else ``R_abs = O_p^T R O_j``, O the T-pose world rotations, ``O_Root = I``.
+        absolute: The rotations are local ones; else ``R_abs = O_p^T R O_j``, O from the T-pose, ``O_Root = I``.
     """
     bind, rest = template_bind(rig), template_rest(rig)
     orient = {name: rest[name][:3, :3] for name in rig.public_joint_names}
