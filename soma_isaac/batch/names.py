@@ -41,7 +41,7 @@ def name_problem(relative: str) -> str | None:
     for part in relative.split("/"):
         problem = _part_problem(part)
         if problem is not None:
-            return f"the name part {shown(part, 60)!r} {problem}; rename it"
+            return f"the name part '{shown(part, 60)}' {problem}; rename it"
     return None
 
 

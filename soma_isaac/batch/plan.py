@@ -101,7 +101,7 @@ def build_plan(
     clashes = collisions((output, entry.input) for entry in entries for output in entry.outputs)
     if clashes:
         pairs = sorted({(first, second) for _, first, second in clashes})
-        listed = "; ".join(f"{shown(first)!r} and {shown(second)!r}" for first, second in pairs[:CONFLICTS_SHOWN])
+        listed = "; ".join(f"'{shown(first)}' and '{shown(second)}'" for first, second in pairs[:CONFLICTS_SHOWN])
         more = f" and {len(pairs) - CONFLICTS_SHOWN} more pairs" if len(pairs) > CONFLICTS_SHOWN else ""
         raise OutputConflict(f"these inputs claim the same output: {listed}{more}; rename or move one of each")
     return tuple(entries)
@@ -171,7 +171,7 @@ def store_plan(plan: Sequence[PlanEntry], records: Sequence[LedgerRecord], out: 
     if conflicts:
         raise OutputConflict(
             f"{len(conflicts)} outputs in {str(out)!r} come from other settings, another version or other inputs, e.g. "
-            f"{shown(conflicts[0])!r}: choose another output.dir, or replace=true to convert them again"
+            f"'{shown(conflicts[0])}': choose another output.dir, or replace=true to convert them again"
         )
     if path.exists():
         number = 1 + max((int(old.name.split(".")[1]) for old in kept), default=0)

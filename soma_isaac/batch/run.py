@@ -191,7 +191,7 @@ class Batch:
         if self.options.replace or not (path.exists() or path.is_symlink()):
             return
         if path.is_symlink() or not path.is_file() or sha256_of_file(path) != digest:
-            raise OutputConflict(f"{shown(name)!r} exists with other bytes; move it away, or replace=true")
+            raise OutputConflict(f"'{shown(name)}' exists with other bytes; move it away, or replace=true")
 
     def _keep(self, record: LedgerRecord) -> None:
         self.states[record.input] = record

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from soma_isaac.errors import InputRejected
+from soma_isaac.formats.reference_clip import FORMATS
 from soma_isaac.motion.soma import check_fps
 from soma_isaac.pipelines.config import ConfigRefused, nearest
 
-FORMAT_SUFFIXES = {"beyondmimic": ".npz", "mjlab": ".npz", "amp": ".npz", "csv": ".csv"}
+FORMAT_SUFFIXES = {name: clip_format.extension for name, clip_format in FORMATS.items()}
+DETAILS_FOLDER = "details"
 MODES = ("run", "status", "verify")
 
 
@@ -124,15 +126,20 @@ def conversion_settings(config: G1RefsConfig) -> dict[str, Any]:
     return {"fps": config.fps, "source_fps": config.source.fps}
 
 
-def output_names(relative: str, formats: list[str]) -> tuple[str, ...]:
+def output_names(relative: str, formats: Sequence[str]) -> tuple[str, ...]:
     """Relative output paths of an input: one per format, and the details that the report is made from."""
     stem = relative.rpartition(".")[0]
-    return (*(f"{name}/{stem}{FORMAT_SUFFIXES[name]}" for name in formats), f"details/{stem}.json")
+    return (*(f"{name}/{stem}{FORMAT_SUFFIXES[name]}" for name in formats), details_name(relative))
+
+
+def details_name(relative: str) -> str:
+    """Relative path of an input's details."""
+    return f"{DETAILS_FOLDER}/{relative.rpartition('.')[0]}.json"
 
 
 def skipped_name(name: str) -> str | None:
     """The rule by which AMASS's files without motion are skipped, or ``None``."""
-    if name in ("shape.npz",) or name.endswith(("_stagei.npz", "_shape.npz")):
+    if name == "shape.npz" or name.endswith(("_stagei.npz", "_shape.npz")):
         return "AMASS keeps the subject's body here, no motion"
     return None
 

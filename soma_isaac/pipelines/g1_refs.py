@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from soma_isaac import __version__
 from soma_isaac.batch.audit import FolderProblems, folder_status, verify_folder
 from soma_isaac.batch.discovery import InputRules, discover
 from soma_isaac.batch.job import ConversionJob
@@ -95,6 +96,7 @@ class G1RefsPlan:
         source: Folder that inputs are relative to, absolute.
         out: Output folder, absolute.
         robot_urdf: The URDF, absolute.
+        robot_digest: sha256 of its bytes.
         digest: Of the settings that the outputs' bytes depend on.
     """
 
@@ -102,6 +104,7 @@ class G1RefsPlan:
     source: Path
     out: Path
     robot_urdf: Path
+    robot_digest: str
     digest: str
 
 
@@ -124,12 +127,12 @@ def plan_g1_refs(config: G1RefsConfig) -> G1RefsPlan:
     found = discover(source, InputRules(MOTION_SUFFIXES, REFUSED_SUFFIXES, skipped_name), out)
     if all(item.verdict == "skipped" for item in found):
         raise InputRejected(f"holds no motion files ({', '.join(MOTION_SUFFIXES)})", str(source))
-    digest = settings_digest(conversion_settings(config))
+    digest, robot_digest = settings_digest(conversion_settings(config)), sha256_of_file(robot_urdf)
     code = code_digest(CODE_PARTS, tuple(data_path(name) for name in DATA_FILES), LIBRARIES)
-    key_parts = (digest, sha256_of_file(robot_urdf), code)
+    key_parts = (digest, robot_digest, code)
     entries = build_plan(found, lambda relative: output_names(relative, config.formats), key_parts)
     root = source.parent if source.is_file() else source
-    return G1RefsPlan(entries, root.resolve(), out, robot_urdf, digest)
+    return G1RefsPlan(entries, root.resolve(), out, robot_urdf, robot_digest, digest)
 
 
 def run_g1_refs(config: G1RefsConfig, stream: TextIO, converter: str = CONVERTER) -> G1RefsReport:
@@ -165,31 +168,58 @@ def _run_locked(
     with Ledger(plan.out) as ledger:
         store_plan(plan.entries, ledger.records, plan.out, config.replace)
         write_file(plan.out / "config.yaml", config_yaml(config, plan.digest))
-        settings = {**conversion_settings(config), "robot_urdf": str(plan.robot_urdf)}
-        workers = WorkerSettings(
-            converter=converter,
-            workers=config.workers,
-            timeout_s=config.timeout_s,
-            recycle_after=config.recycle_after,
-            memory_bytes=int(config.memory_gb * 1e9),
-        )
-
-        def job_of(entry: PlanEntry) -> ConversionJob:
-            return ConversionJob(
-                entry.input, str(plan.source / entry.input), entry.sha256, entry.outputs, str(plan.out), settings
-            )
-
         progress = Progress(len(plan.entries), stream, config.quiet)
         options = BatchOptions(config.replace, config.retry, config.strict)
-        batch = Batch(plan.entries, job_of, plan.out, ledger, progress, options)
+        batch = Batch(plan.entries, _job_maker(config, plan), plan.out, ledger, progress, options)
         log.info("%d inputs, settings %s", len(plan.entries), plan.digest)
         try:
-            batch.run(Supervisor(workers, stop.grace_s, log_stream))
+            batch.run(Supervisor(_worker_settings(config, converter), stop.grace_s, log_stream))
         finally:
             progress.close()
-        report = G1RefsReport(plan.out, len(plan.entries), batch.counts(), stop.received, batch.states)
-    log.info("ended: %s", counts_line(report.counts))
-    return report
+    counts = batch.counts()
+    log.info("ended: %s", counts_line(counts))
+    page = None
+    if converter == CONVERTER and stop.received is None and not counts["pending"]:
+        page = _write_report(config, plan, batch.states)
+    return G1RefsReport(plan.out, len(plan.entries), counts, stop.received, batch.states, page)
+
+
+def _worker_settings(config: G1RefsConfig, converter: str) -> WorkerSettings:
+    return WorkerSettings(
+        converter=converter,
+        workers=config.workers,
+        timeout_s=config.timeout_s,
+        recycle_after=config.recycle_after,
+        memory_bytes=int(config.memory_gb * 1e9),
+    )
+
+
+def _job_maker(config: G1RefsConfig, plan: G1RefsPlan) -> Callable[[PlanEntry], ConversionJob]:
+    settings = {
+        **conversion_settings(config),
+        "robot_urdf": str(plan.robot_urdf),
+        "robot_digest": plan.robot_digest,
+    }
+
+    def make(entry: PlanEntry) -> ConversionJob:
+        source = str(plan.source / entry.input)
+        return ConversionJob(entry.input, source, entry.sha256, entry.outputs, str(plan.out), settings)
+
+    return make
+
+
+def _write_report(config: G1RefsConfig, plan: G1RefsPlan, records: Mapping[str, LedgerRecord]) -> Path:
+    from soma_isaac.pipelines.g1_report import write_g1_report  # it draws with Warp and USD, which workers never need
+
+    facts = {
+        "Source": "bundled clips" if config.source.path is None else config.source.path,
+        "Robot": f"{plan.robot_urdf.name} ({plan.robot_digest[:12]})",
+        "Rate": f"{config.fps:g} Hz",
+        "Formats": ", ".join(config.formats),
+        "Settings": plan.digest[:12],
+        "Version": __version__,
+    }
+    return write_g1_report(plan.out, states_of(plan.entries, records), facts, plan.robot_urdf)
 
 
 def _dry_run(plan: G1RefsPlan, stream: TextIO) -> G1RefsReport:

@@ -1,4 +1,4 @@
-"""What the recovery tests share: sources of fake clips, runs in and out of process, and what must hold after any of them."""
+"""What the recovery tests share: fake clips, runs in and out of process, and what must hold after any of them."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def start(source: Path, out: Path, *keys: str, **options: object) -> subprocess.
     """Start the command with the fake converter in a process group of its own."""
     command = [sys.executable, "-m", "tests.recovery.fake_run", f"source.path={source}", f"output.dir={out}", *keys]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    keywords = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **keywords)  # type: ignore[call-overload]
 
 
 def run(source: Path, out: Path, *keys: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,60 @@
+"""One clip, in a worker: a human motion file becomes reference clips and the record that the report is made from."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+from soma_isaac.batch.job import ConversionJob, ConvertedClip
+from soma_isaac.errors import InputRejected, RigMismatch
+from soma_isaac.formats.reference_clip import reference_clip_bytes
+from soma_isaac.motion.resample import resample
+from soma_isaac.pipelines.g1_config import DETAILS_FOLDER
+from soma_isaac.pipelines.motion_in import load_motion
+from soma_isaac.retarget.clip import reference_clip
+from soma_isaac.retarget.details import clip_details
+from soma_isaac.retarget.human import human_keypoints
+from soma_isaac.retarget.retargeter import RetargetConfig, retarget_keypoints
+from soma_isaac.retarget.robot import RobotModel, load_robot
+
+
+@functools.lru_cache(maxsize=1)
+def _robot(urdf: str) -> RobotModel:
+    return load_robot(Path(urdf))
+
+
+def convert_clip(job: ConversionJob) -> ConvertedClip:
+    """Retarget one motion to the robot.
+
+    Args:
+        job: The input; ``settings`` has ``fps`` [Hz], ``source_fps`` [Hz] or None, ``robot_urdf`` and its
+            ``robot_digest``.
+
+    Returns:
+        The files that the job names; equal job and input give equal bytes.
+
+    Raises:
+        InputRejected: The file is no motion that we accept, or not the one that was planned.
+        RigMismatch: The URDF is not the one that was planned.
+        SolveFailed: The clip has no usable solution.
+    """
+    robot = _robot(job.settings["robot_urdf"])
+    if robot.digest != job.settings["robot_digest"]:
+        raise RigMismatch("the URDF changed after the run was planned; run again to plan it anew")
+    motion = load_motion(Path(job.source), source_fps=job.settings["source_fps"], name=job.input)
+    if motion.provenance.source_digest != job.sha256:
+        raise InputRejected("the file changed after the run was planned; run again to plan it anew", job.input)
+    resampled = resample(motion, job.settings["fps"])
+    human = human_keypoints(resampled)
+    robot_motion = retarget_keypoints(human, robot, RetargetConfig())
+    clip = reference_clip(robot_motion, robot)
+    details = clip_details(resampled, human, robot_motion, robot)
+    files = {}
+    for output in job.outputs:
+        folder = output.partition("/")[0]
+        if folder == DETAILS_FOLDER:
+            files[output] = json.dumps(details, sort_keys=True, allow_nan=False).encode("ascii") + b"\n"
+        else:
+            files[output] = reference_clip_bytes(clip, folder)
+    return ConvertedClip(files, {"frames": robot_motion.frame_count, "source_fps": motion.fps})

@@ -1,0 +1,96 @@
+"""The command line: a wrong key or value is named with what would be right, and leaves with 2."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_yaml, dotted_keys, settings_digest
+from soma_isaac.pipelines.g1_config import (
+    FORMAT_SUFFIXES,
+    G1RefsConfig,
+    SourceConfig,
+    check_config,
+    conversion_settings,
+)
+
+
+@pytest.mark.parametrize(
+    "argument,words",
+    [
+        ("sorce.path=x", "did you mean 'source.path'"),
+        ("source.pth=x", "did you mean 'source.path'"),
+        ("path=x", "did you mean 'source.path'"),
+        ("fsp=30", "did you mean 'fps'"),
+        ("formts=[csv]", "did you mean 'formats'"),
+        ("urdf=x", "did you mean 'robot.urdf'"),
+        ("+workers=2", "did you mean 'workers'"),
+        ("qwxz=1", "there are source"),
+        ("workers=two", "workers=two"),
+        ("fps=fast", "fps=fast"),
+        ("dry_run=perhaps", "dry_run=perhaps"),
+        ("fps=30,50", "one run takes one value"),
+        ("somefolder", "not key=value"),
+        ("source.path=a[b].npz", "quote it"),
+    ],
+)
+def test_wrong_override_says_what_is_right(argument, words):
+    with pytest.raises(ConfigRefused, match=re.escape(words)):
+        check_overrides(["formats=[csv]", argument], G1RefsConfig)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["source.path=../a b/c.npz", "source.path='a[b].npz'", "robot.urdf=", "source.fps=null", "source.fps=120", "--help",
+     "hydra.verbose=true", "formats=[beyondmimic,mjlab]", "dry_run=true", "fps=59.94"],
+)  # fmt: skip
+def test_right_override_passes(argument):
+    check_overrides([argument], G1RefsConfig)
+
+
+def test_schema_keys_are_the_issue_keys():
+    keys = set(dotted_keys(G1RefsConfig))
+    assert {"source.path", "output.dir", "formats", "fps", "workers", "robot.urdf", "source.fps", "dry_run"} <= keys
+
+
+@pytest.mark.parametrize(
+    "change,words",
+    [
+        ({"formats": ["mjlb"]}, "did you mean 'mjlab'"),
+        ({"formats": []}, "one or more"),
+        ({"formats": ["csv", "csv"]}, "each once"),
+        ({"fps": 0.0}, "fps:"),
+        ({"fps": float("nan")}, "fps:"),
+        ({"source": SourceConfig(fps=1e6)}, "source.fps:"),
+        ({"workers": 0}, "workers:"),
+        ({"timeout_s": 0.0}, "timeout_s:"),
+        ({"recycle_after": 0}, "recycle_after:"),
+        ({"memory_gb": -1.0}, "memory_gb:"),
+        ({"mode": "verfy"}, "mode:"),
+    ],
+)
+def test_values_out_of_range(change, words):
+    with pytest.raises(ConfigRefused, match=re.escape(words)):
+        check_config(G1RefsConfig(**change))
+
+
+def test_digest_is_of_what_changes_bytes():
+    base = settings_digest(conversion_settings(G1RefsConfig()))
+    same = [
+        {"workers": 7},
+        {"quiet": True},
+        {"timeout_s": 1.0},
+        {"formats": ["csv"]},
+        {"source": SourceConfig(path="/x")},
+        {"strict": True, "replace": True, "retry": True, "memory_gb": 3.0, "recycle_after": 2},
+    ]
+    other = [{"fps": 30.0}, {"source": SourceConfig(fps=60.0)}]
+    assert {settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in same} == {base}
+    assert len({base, *(settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in other)}) == 3
+
+
+def test_resolved_config_is_yaml_with_its_digest():
+    fields = yaml.safe_load(config_yaml(G1RefsConfig(workers=3), "d" * 64))
+    assert fields["digest"] == "d" * 64 and fields["workers"] == 3 and fields["formats"] == list(FORMAT_SUFFIXES)
