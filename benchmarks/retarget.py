@@ -28,11 +28,12 @@ from pathlib import Path
 
 import numpy as np
 
+from soma_isaac.motion.resample import resample
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.retarget.human import human_keypoints
 from soma_isaac.retarget.metrics import ClipMetrics, score_clip
-from soma_isaac.retarget.retargeter import RetargetConfig, resample_motion, retarget_motion
+from soma_isaac.retarget.retargeter import RetargetConfig, retarget_motion
 from soma_isaac.retarget.robot import RobotModel, load_robot
 from soma_isaac.retarget.thresholds import THRESHOLDS, Threshold, met, reached
 
@@ -226,7 +227,7 @@ def main() -> int:
     results, speed = retarget_all(motions, robot)
     scored, extra = [], []
     for name, _, feet, listed in files:
-        human = human_keypoints(resample_motion(motions[name], FPS))
+        human = human_keypoints(resample(motions[name], FPS))
         (scored if listed else extra).append(Scored(name, score_clip(human, results[name], robot), feet))
     lines, good = report_lines(scored or extra, extra if scored else [], speed, published)
     print("\n".join(lines))

@@ -117,8 +117,11 @@ def _chosen_frames(series: ClipSeries) -> list[tuple[int, str]]:
     """Frames to show and why, in time order: spread over the clip, and the one with the largest keypoint error."""
     error = series.pose.keypoint2.mean(axis=1)
     frames = len(error)
-    spread = {int((2 * index + 1) * frames / (2 * SPREAD_FRAMES)): "" for index in range(SPREAD_FRAMES)}
-    return sorted((spread | {int(error.argmax()): "largest keypoint error"}).items())
+    worst = int(error.argmax())
+    spread = {int((2 * index + 1) * frames / (2 * SPREAD_FRAMES)) for index in range(SPREAD_FRAMES)}
+    # A frame next to the worst one would show the same pose twice.
+    kept = {frame: "" for frame in spread if abs(frame - worst) > frames // 12}
+    return sorted((kept | {worst: "largest keypoint error"}).items())
 
 
 def _key_frame(motion: SomaMotion, robot_motion: RobotMotion, frame: int, why: str) -> dict[str, Any]:
