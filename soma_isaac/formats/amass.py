@@ -96,7 +96,7 @@ def read_amass(archive: NpzArchive, source_fps: float | None = None) -> AmassCli
             contradictory.
     """
     path = archive.path
-    stored = {key: archive.read(key) for key in FPS_KEYS if key in archive}
+    stored = {key: archive.scalar(key) for key in FPS_KEYS if key in archive}
     rate = decide_fps(stored, FPS_KEYS, source_fps, path)
     trans = archive.numbers("trans", (None, 3))
     require_frames(len(trans), path)
@@ -160,9 +160,10 @@ def _split_rotations(archive: NpzArchive, frames: int) -> tuple[str, np.ndarray,
 def _betas(archive: NpzArchive) -> tuple[np.ndarray, tuple[str, ...]]:
     if "betas" not in archive:
         return np.zeros(0), ("the file has no betas",)
-    betas = np.atleast_1d(archive.read("betas"))
-    if betas.dtype.kind not in "iuf" or betas.ndim > 2 or betas.shape[-1] > 400 or not betas.size:
-        raise InputRejected(f"betas is {betas.dtype} {betas.shape}, expected (K,)", archive.path)
+    dtype, shape = archive.header("betas")
+    if len(shape) not in (1, 2) or not 0 < shape[-1] <= 400 or shape[0] < 1:
+        raise InputRejected(f"betas is {dtype} {shape}, expected (K,)", archive.path)
+    betas = archive.numbers("betas", shape)
     require_finite("betas", betas, archive.path, largest=1000.0)
     if betas.ndim == 1:
         return betas, ()

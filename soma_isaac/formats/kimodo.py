@@ -86,7 +86,7 @@ def read_kimodo(archive: NpzArchive, source: str, source_fps: float | None = Non
 
 
 def _frame_rate(archive: NpzArchive, source_fps: float | None) -> FrameRate:
-    stored = {key: archive.read(key) for key in FPS_KEYS if key in archive}
+    stored = {key: archive.scalar(key) for key in FPS_KEYS if key in archive}
     if stored or source_fps is not None:
         return decide_fps(stored, FPS_KEYS, source_fps, archive.path)
     return FrameRate(FORMAT_FPS, "format", ("Kimodo's format fixes 30 frames per second; the file states none",))

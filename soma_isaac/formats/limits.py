@@ -17,15 +17,15 @@ class ReadLimits:
         member_count: Members (npz) or joints and channels (BVH) in one file.
         header_bytes: Header of one npy member.
         text_length: Characters per string of a text array.
-        frame_count: Frames of one clip (the default is over half an hour at 120 fps).
+        frame_count: Frames of one clip (the default is 14 minutes at 120 fps).
     """
 
     file_bytes: int = 512 * MEBIBYTE
-    array_bytes: int = 1024 * MEBIBYTE
+    array_bytes: int = 512 * MEBIBYTE
     member_count: int = 256
     header_bytes: int = 4096
     text_length: int = 1024
-    frame_count: int = 250_000
+    frame_count: int = 100_000
 
 
 DEFAULT_LIMITS = ReadLimits()

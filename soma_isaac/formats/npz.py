@@ -7,13 +7,14 @@ array must equal the bytes held, and anything wrong is one :class:`InputRejected
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -44,6 +45,7 @@ _ZIP_ERRORS = (
     IndexError,
     KeyError,
 )
+_MOST_TEXTS = 4096
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -94,36 +96,32 @@ class NpzArchive:
         """Names of the arrays, in file order."""
         return tuple(self._members)
 
+    def header(self, key: str) -> tuple[np.dtype, tuple[int, ...]]:
+        """Type and shape of one array as declared, without decoding it.
+
+        Raises:
+            InputRejected: There is none, or its header is wrong.
+        """
+        with self._stream(key) as stream:
+            dtype, shape, _, _ = self._read_header(stream, key)
+        return dtype, shape
+
     def read(self, key: str) -> np.ndarray:
         """Decode one array; native byte order, C order.
 
         Raises:
             InputRejected: There is none, its header or size is wrong, it holds objects, or the budget is spent.
         """
-        member = self._members.get(key)
-        if member is None:
-            listed = ", ".join(self.keys[:20])
-            raise InputRejected(f"has no array {key!r}; it has {listed}", self.path)
-        if member.file_size > self._limits.array_bytes - self._spent + self._limits.header_bytes:
-            raise InputRejected(
-                f"array {key!r} claims {member.file_size} bytes; the budget is {self._limits.array_bytes} per file",
-                self.path,
-            )
-        try:
-            with self._zip.open(member) as stream:
-                dtype, shape, fortran = self._read_header(stream, key)
-                size = math.prod(shape) * dtype.itemsize
-                held = member.file_size - stream.tell()
-                if size != held:
-                    raise InputRejected(
-                        f"array {key!r} declares {size} bytes ({dtype}, shape {shape}) but holds {held}", self.path
-                    )
-                self._spent += size
-                if self._spent > self._limits.array_bytes:
-                    raise InputRejected(f"exceeds the budget of {self._limits.array_bytes} array bytes", self.path)
-                data = stream.read()
-        except _ZIP_ERRORS as error:
-            raise InputRejected(f"array {key!r} cannot be decoded: {error}", self.path) from error
+        with self._stream(key) as stream:
+            dtype, shape, fortran, offset = self._read_header(stream, key)
+            size = math.prod(shape) * dtype.itemsize
+            held = self._members[key].file_size - offset
+            if size != held:
+                raise InputRejected(
+                    f"array {key!r} declares {size} bytes ({dtype}, shape {shape}) but holds {held}", self.path
+                )
+            self._spend(size)
+            data = stream.read()
         if len(data) != size:
             raise InputRejected(f"array {key!r} ends after {len(data)} of {size} bytes", self.path)
         try:
@@ -132,12 +130,29 @@ class NpzArchive:
         except (ValueError, OverflowError) as error:
             raise InputRejected(f"array {key!r} cannot be shaped: {error}", self.path) from error
 
-    def _read_header(self, stream: IO[bytes], key: str) -> tuple[np.dtype, tuple[int, ...], bool]:
+    def _spend(self, size: int) -> None:
+        self._spent += size
+        if self._spent > self._limits.array_bytes:
+            raise InputRejected(f"asks for more than the budget of {self._limits.array_bytes} array bytes", self.path)
+
+    @contextlib.contextmanager
+    def _stream(self, key: str) -> Iterator[IO[bytes]]:
+        """The decompressed bytes of a member; whatever the zip layer raises becomes an InputRejected."""
+        member = self._members.get(key)
+        if member is None:
+            raise InputRejected(f"has no array {key!r}; it has {', '.join(self.keys[:20])}", self.path)
+        try:
+            with self._zip.open(member) as stream:
+                yield stream
+        except _ZIP_ERRORS as error:
+            raise InputRejected(f"array {key!r} cannot be decoded: {error}", self.path) from error
+
+    def _read_header(self, stream: IO[bytes], key: str) -> tuple[np.dtype, tuple[int, ...], bool, int]:
         start = stream.read(8)
         if len(start) < 8 or start[:6] != b"\x93NUMPY" or start[6:] not in (b"\x01\x00", b"\x02\x00"):
             raise InputRejected(f"member {key!r} is not an npy array of version 1 or 2", self.path)
         width, layout = (2, "<H") if start[6] == 1 else (4, "<I")
-        length = struct.unpack(layout, stream.read(width))[0]
+        length = int(struct.unpack(layout, stream.read(width))[0])
         if length > self._limits.header_bytes:
             raise InputRejected(f"array {key!r} has a header of {length} bytes", self.path)
         text = stream.read(length).decode("latin-1")
@@ -151,7 +166,7 @@ class NpzArchive:
         shape = tuple(int(size.rstrip("L")) for size in match["shape"].split(",") if size)
         if len(shape) > 8:
             raise InputRejected(f"array {key!r} has {len(shape)} dimensions", self.path)
-        return dtype, shape, match["fortran"] == "True"
+        return dtype, shape, match["fortran"] == "True", 8 + width + length
 
     def numbers(self, key: str, shape: Iterable[int | None]) -> np.ndarray:
         """Decode an array of numbers as float64 and check its shape (``None`` accepts any size).
@@ -159,18 +174,28 @@ class NpzArchive:
         Raises:
             InputRejected: As :meth:`read`, or it holds no numbers, or the shape differs.
         """
-        array = self.read(key)
+        dtype, declared = self.header(key)
         wanted = tuple(shape)
-        fits = array.ndim == len(wanted) and all(
-            want is None or want == have for want, have in zip(wanted, array.shape, strict=True)
+        fits = len(declared) == len(wanted) and all(
+            want is None or want == have for want, have in zip(wanted, declared, strict=True)
         )
-        if not fits or array.dtype.kind not in "iuf":
+        if not fits or dtype.kind not in "iuf":
             shown = tuple("any" if size is None else size for size in wanted)
-            raise InputRejected(f"array {key!r} is {array.dtype} {array.shape}, expected numbers {shown}", self.path)
-        self._spent += array.size * 8 - array.nbytes
-        if self._spent > self._limits.array_bytes:
-            raise InputRejected(f"exceeds the budget of {self._limits.array_bytes} array bytes", self.path)
-        return array.astype(np.float64, copy=False)
+            raise InputRejected(f"array {key!r} is {dtype} {declared}, expected numbers {shown}", self.path)
+        if dtype.itemsize < 8:  # the float64 copy is held at the same time
+            self._spend(math.prod(declared) * 8)
+        return self.read(key).astype(np.float64, copy=False)
+
+    def scalar(self, key: str) -> np.ndarray:
+        """Decode an array of one value, of any type that we read.
+
+        Raises:
+            InputRejected: As :meth:`read`, or there is not exactly one value.
+        """
+        dtype, shape = self.header(key)
+        if math.prod(shape) != 1:
+            raise InputRejected(f"array {key!r} is {dtype} {shape}, expected one value", self.path)
+        return self.read(key)
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Decode an array of strings, flattened; bytes as UTF-8 with invalid ones replaced.
@@ -178,11 +203,11 @@ class NpzArchive:
         Raises:
             InputRejected: As :meth:`read`, or it holds no text.
         """
-        array = self.read(key)
-        if array.dtype.kind not in "SU" or array.size > 4096:
-            raise InputRejected(f"array {key!r} is {array.dtype} {array.shape}, expected text", self.path)
+        dtype, shape = self.header(key)
+        if dtype.kind not in "SU" or math.prod(shape) > _MOST_TEXTS:
+            raise InputRejected(f"array {key!r} is {dtype} {shape}, expected text", self.path)
         try:
-            items = array.reshape(-1).tolist()
+            items = self.read(key).reshape(-1).tolist()
         except ValueError as error:  # numpy checks the code points of U arrays on the way out
             raise InputRejected(f"array {key!r} holds invalid text: {error}", self.path) from error
         return tuple(item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items)
@@ -206,10 +231,10 @@ class NpzArchive:
         """
         if key not in self:
             return default
-        array = self.read(key)
-        if array.size != 1 or array.dtype.kind not in "biu" or array.reshape(-1)[0] not in (0, 1):
-            raise InputRejected(f"array {key!r} is {array.dtype} {array.shape}, expected one truth value", self.path)
-        return bool(array.reshape(-1)[0])
+        value = self.scalar(key).reshape(-1)[0]
+        if value.dtype.kind not in "biu" or value not in (0, 1):
+            raise InputRejected(f"array {key!r} is {str(value)[:40]}, expected one truth value", self.path)
+        return bool(value)
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -53,7 +53,7 @@ def read_seed(archive: NpzArchive, source: str, source_fps: float | None = None)
     require_frames(len(local), path)
     require_finite("human_local_transforms", local, path, PUBLIC_JOINT_NAMES, LARGEST_POSITION)
     require_finite("human_reference_local_transforms", reference, path)
-    stored = {key: archive.read(key) for key in FPS_KEYS if key in archive}
+    stored = {key: archive.scalar(key) for key in FPS_KEYS if key in archive}
     rate = decide_fps(stored, FPS_KEYS, source_fps, path)
     check_unit_quaternions("human_local_transforms (frame, joint)", local[..., 3:], tolerance=1e-3)
     if np.abs(local[:, 0, :3]).max() > 1e-4:

@@ -9,6 +9,7 @@ from soma_isaac.formats.amass import is_amass, read_amass
 from soma_isaac.formats.kimodo import is_kimodo, read_kimodo
 from soma_isaac.formats.npz import open_npz
 from soma_isaac.formats.seed import is_seed, read_seed
+from soma_isaac.formats.soma_npz import is_soma_npz, read_soma_npz
 from soma_isaac.inversion.smpl_joints import soma_from_amass
 from soma_isaac.motion.soma import SomaMotion
 
@@ -23,7 +24,7 @@ def load_motion(
     Args:
         path: An npz (AMASS, SOMA, Kimodo, BONES-SEED) or BVH file.
         source_fps: Frame rate [Hz] where the file states none; it wins where the file does.
-        up_axis: ``y`` or ``z`` where an AMASS file's world is known; ``None`` decides and records it.
+        up_axis: ``y`` or ``z`` where an AMASS or SOMA file's world is known; ``None`` decides and records it.
         name: What to call the source in the provenance, e.g. a path relative to the user's folder.
 
     Raises:
@@ -42,6 +43,8 @@ def load_motion(
             return read_kimodo(archive, source, source_fps)
         if is_seed(archive):
             return read_seed(archive, source, source_fps)
+        if is_soma_npz(archive):
+            return read_soma_npz(archive, source, source_fps, up_axis)
         if is_amass(archive):
             return soma_from_amass(read_amass(archive, source_fps), source, up_axis)
     except InputRejected as error:
