@@ -95,7 +95,9 @@ def _solve(
     for iteration in range(solver.coarse_iterations):
         if iteration >= 4:
             encounters = coarse.encounters(configuration)
-        configuration, move = coarse.iterate(configuration, encounters)
+        cohesion = solver.cohesion * solver.cohesion_decay**iteration
+        cohesion = cohesion if cohesion > 0.01 else 0.0
+        configuration, move = coarse.iterate(configuration, encounters, cohesion)
         if move < solver.tolerance and encounters:
             break
     configuration = densify(configuration, np.arange(len(coarse_frames)) * float(stride), np.arange(frames))

@@ -24,6 +24,11 @@ class Smoothing:
 
     weights: dict[int, np.ndarray]
 
+    def with_velocity(self, weight: float) -> Smoothing:
+        """The same with ``weight`` [1/rad] on the joints' first differences on top."""
+        extra = np.where(np.arange(len(self.weights[1])) < ROOT_DOF, 0.0, weight**2)
+        return Smoothing(self.weights | {1: self.weights[1] + extra})
+
     def gradient(self, configuration: Configuration) -> np.ndarray:
         """Gradient [T, 6 + N] of half the penalty; for the root's rotation to first order in its turn per frame."""
         frames, joints = configuration.joint_pos.shape

@@ -33,6 +33,9 @@ class SolverConfig:
         coarse_rate: Rate [Hz] of the first solve, on a subset of the frames.
         coarse_iterations: Most Gauss-Newton iterations there.
         fine_iterations: Gauss-Newton iterations at the full rate.
+        cohesion: Weight [1/rad] on the joints' differences between coarse frames in the first coarse iteration. It keeps
+            neighbours in one branch (a shoulder can be turned two ways) while all of them are still far away.
+        cohesion_decay: Factor of that weight from one iteration to the next.
         tolerance: The coarse solve ends when no coordinate moves further [rad, m].
         damping: Least addition to the diagonal of the normal equations.
         damping_onset: First addition around a frame whose cost has risen.
@@ -49,6 +52,8 @@ class SolverConfig:
 
     coarse_rate: float = 12.5
     coarse_iterations: int = 20
+    cohesion: float = 10.0
+    cohesion_decay: float = 0.5
     fine_iterations: int = 4
     tolerance: float = 1e-4
     damping: float = 1e-6
@@ -57,10 +62,10 @@ class SolverConfig:
     limit_rounds: int = 2
     limit_margin: float = 1e-3
     largest_step: float = 0.4
-    root_jerk: float = 2000.0
-    leg_jerk: float = 12000.0
-    waist_jerk: float = 6000.0
-    arm_jerk: float = 6000.0
+    root_jerk: float = 4000.0
+    leg_jerk: float = 48000.0
+    waist_jerk: float = 12000.0
+    arm_jerk: float = 36000.0
 
 
 def smoothing_for(robot: RobotModel, config: SolverConfig, fps: float) -> Smoothing:
@@ -109,14 +114,26 @@ class ClipSolver:
         self.damping = np.full(len(targets), config.damping)
         self._cost: np.ndarray | None = None
 
-    def iterate(self, configuration: Configuration, encounters: list[Encounters]) -> tuple[Configuration, float]:
-        """One projected Gauss-Newton step; returns the new configuration and the largest move."""
+    def iterate(
+        self, configuration: Configuration, encounters: list[Encounters], cohesion: float = 0.0
+    ) -> tuple[Configuration, float]:
+        """One projected Gauss-Newton step; returns the new configuration and the largest move.
+
+        Args:
+            configuration: Where to start.
+            encounters: Pairs of shapes to keep apart, from :meth:`encounters`; none are watched if empty.
+            cohesion: Extra weight [1/rad] on the joints' differences between frames.
+        """
         blocks, gradient, cost = self._normal_equations(configuration, encounters)
-        gradient += self.smoothing.gradient(configuration)
+        smoothing, bands = self.smoothing, self.bands
+        if cohesion > 0.0:
+            smoothing = smoothing.with_velocity(cohesion)
+            bands = smoothing.bands(len(configuration))
+        gradient += smoothing.gradient(configuration)
         self._adapt_damping(cost)
         diagonal = np.arange(blocks.shape[1])
         blocks[:, diagonal, diagonal] += self.damping[:, None]
-        step = self._bounded_step(BandedSystem(blocks, self.bands, gradient), configuration.joint_pos)
+        step = self._bounded_step(BandedSystem(blocks, bands, gradient), configuration.joint_pos)
         return configuration.moved(step), float(np.abs(step).max())
 
     def _bounded_step(self, system: BandedSystem, joints: np.ndarray) -> np.ndarray:

@@ -27,6 +27,9 @@ SEGMENTS = (
 )
 """Limb segments, from and to: thighs, shanks, upper arms, forearms, left before right."""
 
+REACHED = tuple(f"{side}_{point}" for point in ("elbow", "wrist") for side in SIDES)
+"""Points whose place relative to the hips matters, besides the directions of the limbs that lead to them."""
+
 BODIES = tuple(ORIENTED)
 """Oriented bodies: pelvis, torso, feet, hands."""
 
@@ -75,7 +78,7 @@ class ScaleConfig:
     """
 
     leg_fill: float = 0.985
-    stance: float = 0.0
+    stance: float = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,7 @@ class Targets:
         hips: [T, 3] m, middle of the hip keypoints.
         trunk: [T, 3] m, from the hips' middle to the shoulders' middle.
         segments: [T, 8, 3] m, limb vectors by :data:`SEGMENTS`.
+        reach: [T, 4, 3] m, from the hips' middle to elbows and wrists by :data:`REACHED`, the person's by the robot's size.
         orientations: [T, 6, 3, 3] by :data:`BODIES`; the feet's are the plan's.
         feet: The foot plan.
     """
@@ -95,6 +99,7 @@ class Targets:
     hips: np.ndarray
     trunk: np.ndarray
     segments: np.ndarray
+    reach: np.ndarray
     orientations: np.ndarray
     feet: FootPlan
 
@@ -109,6 +114,7 @@ class Targets:
             self.hips[which],
             self.trunk[which],
             self.segments[which],
+            self.reach[which],
             self.orientations[which],
             FootPlan(feet.positions[which], feet.rotations[which], feet.planted[which], feet.flat[which]),
         )
@@ -147,6 +153,9 @@ def build_targets(
     trunk = shoulders - hips
     rest = {name: sites.rest[index][None] for index, name in enumerate(POINTS)}
     trunk_length = np.linalg.norm(_middle(rest, "shoulder") - _middle(rest, "hip"))
+    lengths = [np.linalg.norm(trunk, axis=1), *(np.linalg.norm(points[b] - points[a], axis=1) for a, b in SEGMENTS[4:])]
+    upper = trunk_length + sum(sites.length(a, b) for a, b in SEGMENTS[4:]) / len(SIDES)
+    upper /= float(np.median(lengths[0] + sum(lengths[1:]) / len(SIDES)))
     tpose = tpose_rotations()
     orientations = np.stack(
         [human.rotations[:, human.index(keypoint)] @ tpose[name] for name, (keypoint, _) in ORIENTED.items()], axis=1
@@ -162,6 +171,7 @@ def build_targets(
         placed(hips),
         trunk * (trunk_length / np.linalg.norm(trunk, axis=1, keepdims=True)),
         np.stack(segments, axis=1),
+        upper * (np.stack([points[name] for name in REACHED], axis=1) - hips[:, None]),
         orientations,
         planned,
     )

@@ -17,7 +17,7 @@ from soma_isaac.retarget.jacobian import (
     rotation_jacobian,
 )
 from soma_isaac.retarget.robot import RobotModel
-from soma_isaac.retarget.targets import BODIES, POINTS, SEGMENTS, SIDES, Targets, robot_sites
+from soma_isaac.retarget.targets import BODIES, POINTS, REACHED, SEGMENTS, SIDES, Targets, robot_sites
 
 GROUND_POINTS = tuple(f"{side}_{point}" for point in ("knee", "elbow", "wrist") for side in SIDES)
 
@@ -37,6 +37,7 @@ class TaskWeights:
         upper_arm: Direction of an upper arm [1/rad].
         forearm: Direction of a forearm [1/rad].
         trunk: Direction of the trunk [1/rad].
+        reach: Place of elbows and wrists relative to the hips [1/m].
         pelvis: Orientation of the pelvis [1/rad].
         heading: The part of it about the vertical [1/rad].
         torso: Orientation of the torso [1/rad].
@@ -47,20 +48,21 @@ class TaskWeights:
         settle: Time [s] over which a foot's weights change between swinging and planted.
     """
 
-    hips: float = 8.0
+    hips: float = 4.0
     foot_planted: float = 300.0
     foot_swing: float = 20.0
     sole_flat: float = 30.0
-    sole_swing: float = 1.0
-    thigh: float = 1.0
-    shank: float = 1.0
+    sole_swing: float = 4.0
+    thigh: float = 1.5
+    shank: float = 1.5
     upper_arm: float = 1.5
     forearm: float = 1.5
     trunk: float = 1.5
-    pelvis: float = 1.0
-    heading: float = 4.0
-    torso: float = 0.7
-    hand: float = 0.7
+    reach: float = 1.5
+    pelvis: float = 3.5
+    heading: float = 8.0
+    torso: float = 5.0
+    hand: float = 2.0
     ground: float = 30.0
     ground_radius: float = 0.05
     softness: float = 0.004
@@ -101,7 +103,7 @@ class PoseTasks:
         self._combine = _combinations()
         lengths = np.linalg.norm(targets.segments[0], axis=-1)
         self._goals = np.concatenate(
-            [targets.hips[:, None], targets.feet.positions, targets.trunk[:, None], targets.segments], axis=1
+            [targets.hips[:, None], targets.feet.positions, targets.trunk[:, None], targets.segments, targets.reach], axis=1
         )
         planted = settle(targets.feet.planted, weights.settle * fps)
         flat = settle(targets.feet.flat, weights.settle * fps)
@@ -109,7 +111,7 @@ class PoseTasks:
         self._turn_weights = self._weigh_orientations(flat)
 
     def _weigh_positions(self, planted: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """[T, 12] for hips, feet, trunk and segments; directions become angles by their length."""
+        """[T, 16] for hips, feet, trunk, segments and reached points; directions become angles by their length."""
         w = self.weights
         out = np.empty((len(planted), self._goals.shape[1]))
         out[:, 0] = w.hips
@@ -117,7 +119,8 @@ class PoseTasks:
         out[:, 1:3] = w.foot_swing * (w.foot_planted / w.foot_swing) ** planted
         out[:, 3] = w.trunk / np.linalg.norm(self.targets.trunk[0])
         limbs = np.repeat([w.thigh, w.shank, w.upper_arm, w.forearm], len(SIDES))
-        out[:, 4:] = limbs / lengths
+        out[:, 4 : 4 + len(SEGMENTS)] = limbs / lengths
+        out[:, 4 + len(SEGMENTS) :] = w.reach
         return out
 
     def _weigh_orientations(self, flat: np.ndarray) -> np.ndarray:
@@ -173,7 +176,7 @@ def soft_excess(value: np.ndarray, softness: float) -> tuple[np.ndarray, np.ndar
     ``r s`` is the penalty's gradient. ``s^2`` is its curvature a little further inside: a hard hinge, or the plain slope
     of the softplus, underrates the curvature ahead and makes the steps chatter with period 2.
     """
-    scaled = value / softness
+    scaled = np.maximum(value / softness, -30.0)  # nothing is felt there, and slopes stay above zero
     plus, gate = _softplus(scaled)
     ahead, ahead_gate = _softplus(scaled + AHEAD)
     slope = np.sqrt(ahead_gate**2 + ahead * ahead_gate * (1.0 - ahead_gate))
@@ -199,7 +202,7 @@ def settle(flags: np.ndarray, frames: float) -> np.ndarray:
 
 
 def _combinations() -> np.ndarray:
-    """[12, P]: hips' middle, feet, trunk and limb segments as sums of keypoints."""
+    """[16, P]: hips' middle, feet, trunk, limb segments and reached points as sums of keypoints."""
     rows = []
 
     def row(**parts: float) -> None:
@@ -211,4 +214,6 @@ def _combinations() -> np.ndarray:
     row(left_hip=-0.5, right_hip=-0.5, left_shoulder=0.5, right_shoulder=0.5)
     for start, end in SEGMENTS:
         row(**{start: -1.0, end: 1.0})
+    for name in REACHED:
+        row(**{"left_hip": -0.5, "right_hip": -0.5, name: 1.0})
     return np.array(rows)
