@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from soma_isaac.errors import InputRejected, MissingDependency, RigMismatch
+from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.formats.guard import read_source
 from soma_isaac.formats.urdf import Urdf, UrdfJoint, read_urdf
 from soma_isaac.math.arrays import frozen_array
 from soma_isaac.retarget.collision import CollisionShapes, collision_shapes
+from soma_isaac.retarget.pinocchio_model import pinocchio_model
 from soma_isaac.retarget.tree import MergedBody, Tree, body_twists, merged_bodies
 from soma_isaac.retarget.tree import body_poses as tree_body_poses
 from soma_isaac.rig.skeleton import data_path
@@ -125,7 +126,7 @@ class RobotModel:
         Raises:
             MissingDependency: Pinocchio is not installed.
         """
-        return _pinocchio_model(self)
+        return pinocchio_model(self)
 
     def joint_index(self, name: str) -> int:
         """Index of a joint.
@@ -309,47 +310,3 @@ def _index(names: tuple[str, ...], name: str, what: str) -> int:
     if name not in names:
         raise RigMismatch(f"the robot has no {what} {name!r}; it has {', '.join(names)}")
     return names.index(name)
-
-
-def _pinocchio_model(robot: RobotModel) -> Any:
-    try:
-        import pinocchio as pin
-    except ImportError as error:
-        raise MissingDependency("pin", "solving for the robot", "pip install 'soma_isaac[retarget]'") from error
-    model = pin.Model()
-    model.name = robot.name
-    bounds = np.full(7, np.inf)
-    joint_ids = [
-        model.addJoint(
-            0, pin.JointModelFreeFlyer(), pin.SE3.Identity(), "root_joint", bounds[:6], bounds[:6], -bounds, bounds
-        )
-    ]
-    for joint, name in enumerate(robot.joint_names):
-        body = joint + 1
-        joint_ids.append(
-            model.addJoint(
-                joint_ids[robot.body_parents[body]],
-                _pinocchio_joint(pin, robot.joint_axes[joint]),
-                pin.SE3(robot.body_rotations[body], robot.body_translations[body]),
-                name,
-                robot.effort_limit[joint : joint + 1],
-                robot.velocity_limit[joint : joint + 1],
-                robot.lower[joint : joint + 1],
-                robot.upper[joint : joint + 1],
-            )
-        )
-    for body, name in enumerate(robot.body_names):
-        inertia = pin.Inertia(float(robot.body_mass[body]), robot.body_com_b[body], robot.body_inertia_b[body])
-        model.appendBodyToJoint(joint_ids[body], inertia, pin.SE3.Identity())
-        model.addBodyFrame(name, joint_ids[body], pin.SE3.Identity(), 0)
-    if tuple(model.names)[2:] != robot.joint_names:
-        raise RigMismatch("Pinocchio ordered the joints differently")
-    return model
-
-
-def _pinocchio_joint(pin: Any, axis: np.ndarray) -> Any:
-    # The aligned joint types have cheaper Jacobians than the general one.
-    for kind, aligned in zip((pin.JointModelRX, pin.JointModelRY, pin.JointModelRZ), np.eye(3), strict=True):
-        if np.array_equal(axis, aligned):
-            return kind()
-    return pin.JointModelRevoluteUnaligned(axis)
