@@ -93,12 +93,11 @@ def write_report(clips: Sequence[ReportClip], run: ReportRun, robot: RobotModel,
     record = report_record(clips, run)
     photographer: Photographer | None = None
     cards = []
-    for clip, why in chosen_clips(clips):
-        assert clip.details is not None
+    for name, details, why in chosen_clips(clips):
         # Made only when there is something to draw: it starts Warp.
         photographer = photographer or Photographer(rig, robot)
-        pictures = [photographer.picture(clip.details, key_frame) for key_frame in clip.details["key_frames"]]
-        cards.append(Card(shown(clip.input), why, clip.details, pictures))
+        pictures = [photographer.picture(details, key_frame) for key_frame in details["key_frames"]]
+        cards.append(Card(shown(name), why, details, pictures))
     page = Page(
         title=run.title,
         facts={label: escaped(text) for label, text in run.facts.items()},
@@ -138,14 +137,23 @@ def report_record(clips: Sequence[ReportClip], run: ReportRun) -> dict[str, Any]
     }
 
 
-def chosen_clips(clips: Sequence[ReportClip]) -> list[tuple[ReportClip, str]]:
-    """The clips that get a card: the worst first, then the first of the plan; each with why it is shown."""
-    measured = [clip for clip in clips if clip.details is not None]
-    worst = sorted(measured, key=lambda clip: (-_badness(clip), clip.input))[:WORST_CARDS]
-    worst = [clip for clip in worst if _missed(clip)] if len(measured) > FIRST_CARDS else []
-    chosen = [(clip, f"above target: {', '.join(_missed(clip))}") for clip in worst]
-    names = {clip.input for clip in worst}
-    return chosen + [(clip, "") for clip in measured[:FIRST_CARDS] if clip.input not in names]
+def chosen_clips(clips: Sequence[ReportClip]) -> list[tuple[str, Mapping[str, Any], str]]:
+    """The clips that get a card: the worst, then the first of the plan.
+
+    Returns:
+        (input, record, what is above its target); the last is empty for one of the first.
+    """
+    measured = [(clip.input, clip.details) for clip in clips if clip.details is not None]
+    excess = {name: _excess(details) for name, details in measured}
+    worst: list[tuple[str, Mapping[str, Any]]] = []
+    if len(measured) > FIRST_CARDS:
+        # Bounded per figure, so that one that is meaningless for a clip (feet of a sitting person) does not rule alone.
+        badness = {name: sum(min(value, 3.0) for value in above.values()) for name, above in excess.items()}
+        ranked = sorted(measured, key=lambda item: (-badness[item[0]], item[0]))
+        worst = [item for item in ranked[:WORST_CARDS] if excess[item[0]]]
+    chosen = [(name, details, f"above target: {', '.join(excess[name])}") for name, details in worst]
+    seen = {name for name, _ in worst}
+    return chosen + [(name, details, "") for name, details in measured[:FIRST_CARDS] if name not in seen]
 
 
 def _clip_record(clip: ReportClip) -> dict[str, Any]:
@@ -160,24 +168,14 @@ def _clip_record(clip: ReportClip) -> dict[str, Any]:
     }
 
 
-def _excess(clip: ReportClip) -> dict[str, float]:
+def _excess(details: Mapping[str, Any]) -> dict[str, float]:
     """How far a clip is above each limit, in limits."""
-    assert clip.details is not None
     found = {}
     for threshold in THRESHOLDS:
-        value = clip.details["metrics"].get(threshold.metric)
+        value = details["metrics"].get(threshold.metric)
         if value is not None and value > threshold.limit:
             found[threshold.label.lower()] = (value - threshold.limit) / (threshold.limit or 1.0)
     return found
-
-
-def _missed(clip: ReportClip) -> list[str]:
-    return list(_excess(clip))
-
-
-def _badness(clip: ReportClip) -> float:
-    # Bounded per figure, so that one that is meaningless for a clip (feet of a sitting person) does not rule alone.
-    return sum(min(value, 3.0) for value in _excess(clip).values())
 
 
 def _limits_over_clips(clips: Sequence[ReportClip]) -> dict[str, Any] | None:

@@ -35,7 +35,9 @@ svg{max-width:100%;height:auto;display:block}
 .bars svg{width:100%;max-width:860px}svg text{font-size:10px;fill:#6b7785;font-family:inherit}
 table{border-collapse:collapse;width:100%}th,td{padding:6px 10px;border-bottom:1px solid var(--line);text-align:left}
 th{font-size:12px;color:var(--soft);font-weight:600;vertical-align:bottom}tr:last-child td{border-bottom:0}
-.wide{overflow-x:auto;padding:4px 6px}.wide th.num{white-space:normal}td.name{word-break:break-all;min-width:180px}
+.wide{overflow-x:auto;padding:4px 6px}.wide table{font-size:13px}.wide td,.wide th{padding:6px 7px}
+.wide th{font-size:11px}.wide th.num{white-space:normal;min-width:62px}td.name{overflow-wrap:anywhere;min-width:170px}
+.wide .badge{padding:2px 9px}
 .met{color:var(--good);font-weight:600}.missed{color:var(--bad);font-weight:600}.over{color:var(--bad)}
 .card{margin-bottom:16px}.card header{display:flex;gap:10px;justify-content:space-between;align-items:baseline;
 flex-wrap:wrap;margin-bottom:10px}
@@ -251,10 +253,11 @@ def _table(page: Page) -> str:
 
 
 def _value(threshold: Threshold, value: float | None, unit: bool = False) -> str:
+    """A figure in its shown unit, two decimals."""
     if value is None:
         return "&ndash;"
     shown = value * threshold.factor
-    text = "0" if shown == 0 else f"{shown:.3g}" if abs(shown) >= 0.001 else "&lt; 0.001"
+    text = f"{shown:.2f}".rstrip("0").rstrip(".") if shown == 0 or abs(shown) >= 0.005 else "&lt; 0.01"
     return f"{text} {escape(threshold.unit)}".rstrip() if unit else text
 
 

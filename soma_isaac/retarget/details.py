@@ -20,8 +20,8 @@ VERSION = 1
 SAMPLES = 240
 """Most samples of a curve; longer clips are thinned block by block."""
 
-SPREAD_FRAMES = 3
-"""Key frames spread evenly over the clip; one more shows the largest keypoint error."""
+KEY_FRAMES = 4
+"""Frames shown as pictures: spread evenly over the clip, the nearest to the largest keypoint error moved there."""
 
 
 def clip_details(
@@ -114,13 +114,12 @@ def _limit_use(motion: RobotMotion, robot: RobotModel) -> dict[str, Any]:
 
 
 def _chosen_frames(series: ClipSeries) -> list[tuple[int, str]]:
-    """Frames to show and why, in time order: spread over the clip, and the one with the largest keypoint error."""
+    """Frames to show and why, in time order."""
     error = series.pose.keypoint2.mean(axis=1)
-    frames = len(error)
     worst = int(error.argmax())
-    spread = {int((2 * index + 1) * frames / (2 * SPREAD_FRAMES)) for index in range(SPREAD_FRAMES)}
-    # A frame next to the worst one would show the same pose twice.
-    kept = {frame: "" for frame in spread if abs(frame - worst) > frames // 12}
+    spread = sorted({int((2 * index + 1) * len(error) / (2 * KEY_FRAMES)) for index in range(KEY_FRAMES)})
+    nearest = min(spread, key=lambda frame: abs(frame - worst))
+    kept = {frame: "" for frame in spread if frame != nearest}
     return sorted((kept | {worst: "largest keypoint error"}).items())
 
 
