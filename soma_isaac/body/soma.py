@@ -66,7 +66,7 @@ class SomaBody:
         self.layout = joint_layout(rig, twist=twist)
         self._program = compile_twist(rig.twist, self.layout) if twist and rig.twist is not None else None
         self._anchor = twist_anchor
-        self._threads = _thread_count(threads)
+        self.threads = _thread_count(threads)
         self._mesh = rig.mesh(lod)
         offsets, joints, weights = top_influences(self._mesh, self.layout)
         public = self.layout.public_count
@@ -212,7 +212,7 @@ class SomaBody:
                 pose_rows=pose_rows,
                 matrices=matrices,
                 absolute=absolute,
-                threads=self._threads,
+                threads=self.threads,
             )
             self._buffers[key] = (identity, buffers)
             while len(self._buffers) > _KEPT_BUFFERS:
