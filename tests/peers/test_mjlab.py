@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soma_isaac.formats.reference_clip import reference_clip_bytes
+from soma_isaac.formats.reference_clip import read_reference_clip, reference_clip_bytes
 from soma_isaac.motion.clip import ReferenceClip
 from soma_isaac.retarget.clip import reference_clip
 from soma_isaac.retarget.robot import load_robot
@@ -23,12 +23,17 @@ pytestmark = [
         reason="mjlab is not installed; make peers builds an environment that has it",
     ),
 ]
+WALK = Path(__file__).resolve().parents[2] / "out" / "g1_refs" / "mjlab" / "walk.npz"
 
 
-@pytest.fixture(scope="module")
-def clip() -> ReferenceClip:
-    model = load_robot()
-    return reference_clip(random_motion(model, 150, share=0.4), model)
+@pytest.fixture(scope="module", params=["a random motion", "the walk of make refs"])
+def clip(request: pytest.FixtureRequest) -> ReferenceClip:
+    if request.param == "a random motion":
+        model = load_robot()
+        return reference_clip(random_motion(model, 150, share=0.4), model)
+    if not WALK.exists():
+        pytest.skip("out/g1_refs is not here; make refs writes it")
+    return read_reference_clip(WALK)
 
 
 @pytest.fixture(scope="module")
