@@ -153,28 +153,38 @@ def conflicting_outputs(
     return found
 
 
-def store_plan(plan: Sequence[PlanEntry], records: Sequence[LedgerRecord], out: Path, replace: bool) -> None:
-    """Write ``plan.jsonl``; a different earlier one is kept as ``plan.<n>.jsonl``.
+def check_plan(plan: Sequence[PlanEntry], records: Sequence[LedgerRecord], out: Path) -> None:
+    """Refuse a plan whose outputs would take the place of others.
 
     Raises:
-        OutputConflict: Outputs of other settings or other inputs stand where this plan's would go, and ``replace``
-            is false; nothing was written.
-        OSError: The disk refused.
+        OutputConflict: Outputs of other settings, another version or other inputs stand where this plan's would go.
+        OSError: The folder cannot be read.
     """
-    path = out / PLAN_NAME
     kept = kept_plans(out)
-    earlier = read_plan(path) or (read_plan(kept[-1]) if kept else ())
-    data = plan_bytes(plan)
-    if path.exists() and path.read_bytes() == data:
-        return
-    conflicts = [] if replace else conflicting_outputs(plan, earlier, records, out)
+    earlier = read_plan(out / PLAN_NAME) or (read_plan(kept[-1]) if kept else ())
+    conflicts = conflicting_outputs(plan, earlier, records, out)
     if conflicts:
         raise OutputConflict(
             f"{len(conflicts)} outputs in {str(out)!r} come from other settings, another version or other inputs, e.g. "
             f"'{shown(conflicts[0])}': choose another output.dir, or replace=true to convert them again"
         )
+
+
+def store_plan(plan: Sequence[PlanEntry], records: Sequence[LedgerRecord], out: Path, replace: bool) -> None:
+    """Write ``plan.jsonl``; a different earlier one is kept as ``plan.<n>.jsonl``.
+
+    Raises:
+        OutputConflict: As `check_plan`, unless ``replace``; nothing was written.
+        OSError: The disk refused.
+    """
+    path = out / PLAN_NAME
+    data = plan_bytes(plan)
+    if path.exists() and path.read_bytes() == data:
+        return
+    if not replace:
+        check_plan(plan, records, out)
     if path.exists():
-        number = 1 + max((int(old.name.split(".")[1]) for old in kept), default=0)
+        number = 1 + max((int(old.name.split(".")[1]) for old in kept_plans(out)), default=0)
         os.replace(path, out / f"plan.{number}.jsonl")
         fsync_folder(out)
     write_file(path, data)

@@ -127,9 +127,10 @@ def conversion_settings(config: G1RefsConfig) -> dict[str, Any]:
 
 
 def output_names(relative: str, formats: Sequence[str]) -> tuple[str, ...]:
-    """Relative output paths of an input: one per format, and the details that the report is made from."""
+    """Relative output paths of an input: one per format, in our order, and the details that the report is made from."""
     stem = relative.rpartition(".")[0]
-    return (*(f"{name}/{stem}{FORMAT_SUFFIXES[name]}" for name in formats), details_name(relative))
+    chosen = (name for name in FORMAT_SUFFIXES if name in formats)
+    return (*(f"{name}/{stem}{FORMAT_SUFFIXES[name]}" for name in chosen), details_name(relative))
 
 
 def details_name(relative: str) -> str:

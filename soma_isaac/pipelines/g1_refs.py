@@ -13,11 +13,11 @@ from soma_isaac import __version__
 from soma_isaac.batch.audit import FolderProblems, folder_status, verify_folder
 from soma_isaac.batch.discovery import InputRules, discover
 from soma_isaac.batch.job import ConversionJob
-from soma_isaac.batch.ledger import STATES, Ledger, LedgerRecord
+from soma_isaac.batch.ledger import LEDGER_NAME, STATES, Ledger, LedgerRecord, read_ledger
 from soma_isaac.batch.lock import RunLock
 from soma_isaac.batch.log import log_to_stream, open_log
 from soma_isaac.batch.names import escaped, shown
-from soma_isaac.batch.plan import PlanEntry, build_plan, count_verdicts, store_plan
+from soma_isaac.batch.plan import PlanEntry, build_plan, check_plan, count_verdicts, store_plan
 from soma_isaac.batch.process import WorkerSettings
 from soma_isaac.batch.progress import Progress
 from soma_isaac.batch.run import FINAL_STATES, Batch, BatchOptions, DiskRefused
@@ -149,6 +149,8 @@ def run_g1_refs(config: G1RefsConfig, stream: TextIO, converter: str = CONVERTER
     """
     plan = plan_g1_refs(config)
     if config.dry_run:
+        if plan.out.is_dir() and not config.replace:
+            check_plan(plan.entries, read_ledger(plan.out / LEDGER_NAME)[0], plan.out)
         return _dry_run(plan, stream)
     try:
         plan.out.mkdir(parents=True, exist_ok=True)
@@ -215,7 +217,7 @@ def _write_report(config: G1RefsConfig, plan: G1RefsPlan, records: Mapping[str, 
         "Source": "bundled clips" if config.source.path is None else config.source.path,
         "Robot": f"{plan.robot_urdf.name} ({plan.robot_digest[:12]})",
         "Rate": f"{config.fps:g} Hz",
-        "Formats": ", ".join(config.formats),
+        "Formats": ", ".join(sorted(config.formats)),
         "Settings": plan.digest[:12],
         "Version": __version__,
     }

@@ -77,6 +77,18 @@ def test_workers_are_recycled(tmp_path, monkeypatch):
     assert len(started) == 3
 
 
+def test_handles_stay_flat(tmp_path):
+    """Sixty clips, a new worker every four: no descriptor of a past worker stays open in the parent."""
+    source = tmp_path / "source"
+    for index in range(60):
+        add_clip(source, f"{index}.npz", "kill" if index % 20 == 19 else "ok")
+    open_files = lambda: len(os.listdir("/proc/self/fd"))
+    before = open_files()
+    outcomes = list(Supervisor(WorkerSettings(FAKE, recycle_after=4)).run(jobs(source, tmp_path / "out")))
+    assert len(outcomes) == 60 and sum(outcome.kind == "crashed" for outcome in outcomes) == 3
+    assert open_files() == before
+
+
 @pytest.mark.parametrize(
     "converter,words",
     [("no_such_module:convert", "No module named"), ("tests.recovery.fake_converter:absent", "absent")],

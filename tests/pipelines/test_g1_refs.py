@@ -1,0 +1,182 @@
+"""The real command on real, if short, clips: what a user sees, what stands in OUT, and what does not happen."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from soma_isaac.formats.reference_clip import FORMATS, npz_bytes, read_reference_clip
+from soma_isaac.pipelines.demo_clips import CLIPS
+from tests.recovery.driver import BOOKKEEPING, assert_nothing_lost, results
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "scripts" / "prepare_g1_refs.py"
+
+
+def command(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def short_clip(name: str, frames: int = 90, start: int = 0) -> dict[str, np.ndarray]:
+    clip = CLIPS[name]()
+    length = len(clip["poses"])
+    return {
+        key: value[start : start + frames] if np.ndim(value) and len(value) == length else value
+        for key, value in clip.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work") / "clips"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "walk.npz").write_bytes(npz_bytes(short_clip("walk")))
+    (folder / "sub/squat.npz").write_bytes(npz_bytes(short_clip("squat")))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(source: Path) -> Path:
+    """A finished run of all formats, started elsewhere with relative paths."""
+    result = command(source.parent, "source.path=clips", "output.dir=out")
+    assert result.returncode == 0, result.stderr
+    assert "2 inputs: 2 done" in result.stdout and "report.html" in result.stdout
+    assert "Warp" not in result.stdout
+    return source.parent / "out"
+
+
+def test_all_formats_and_books(finished):
+    assert_nothing_lost(finished, 2)
+    for name, clip_format in FORMATS.items():
+        for stem in ("walk", "sub/squat"):
+            assert (finished / name / f"{stem}{clip_format.extension}").stat().st_size > 1000
+    clip = read_reference_clip(finished / "mjlab/sub/squat.npz")
+    assert clip.fps == 50.0 and clip.frame_count > 30
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    assert config["source"]["path"] == "clips" and len(config["digest"]) == 64
+    assert set(results(finished)) == {
+        "plan.jsonl",
+        "report.html",
+        "report.json",
+        *(f"details/{stem}.json" for stem in ("walk", "sub/squat")),
+        *(f"{name}/{stem}{FORMATS[name].extension}" for name in FORMATS for stem in ("walk", "sub/squat")),
+    }
+
+
+def test_no_litter_beside_the_output(finished):
+    assert {path.name for path in finished.parent.iterdir()} == {"clips", "out"}
+    top = {path.name for path in finished.iterdir() if path.is_file()}
+    assert top == BOOKKEEPING | {"plan.jsonl", "report.html", "report.json"}
+
+
+def test_report_figures_are_the_records_figures(finished):
+    report = json.loads((finished / "report.json").read_text())
+    assert report["counts"] == {"done": 2}
+    for clip in report["clips"]:
+        record = json.loads((finished / "details" / clip["input"]).with_suffix(".json").read_text())
+        assert clip["metrics"] == record["metrics"]
+
+
+def test_other_folder_order_and_workers_give_the_same_bytes(finished, source):
+    """Also the report: nothing in it tells of time, processes or the output folder."""
+    again = command(
+        source.parent, "source.path=clips", "output.dir=again", "workers=1", "formats=[csv,mjlab,amp,beyondmimic]"
+    )
+    assert again.returncode == 0, again.stderr
+    theirs = results(source.parent / "again")
+    shutil.rmtree(source.parent / "again")
+    assert theirs == results(finished)
+
+
+def test_resume_after_loss_makes_the_same_bytes(finished, source):
+    before = results(finished)
+    (finished / "amp/walk.npz").unlink()
+    (finished / "report.html").unlink()
+    assert command(source.parent, "mode=verify", "output.dir=out").returncode == 3
+    assert command(source.parent, "source.path=clips", "output.dir=out").returncode == 0
+    assert results(finished) == before
+    assert command(source.parent, "mode=verify", "output.dir=out").stdout.startswith("10 outputs verified, 0 missing")
+
+
+def test_truncated_clip_is_rejected_and_the_others_finish(source, tmp_path):
+    """Shows 2 of the issue."""
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    data = (source / "walk.npz").read_bytes()
+    (clips / "good.npz").write_bytes(data)
+    (clips / "cut.npz").write_bytes(data[: len(data) // 2])
+    (clips / "evil.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    result = command(tmp_path, "source.path=clips", "output.dir=out", "formats=[mjlab]")
+    assert result.returncode == 3
+    assert "3 inputs: 1 done, 2 rejected" in result.stdout
+    assert "rejected: cut.npz: " in result.stderr and "rejected: evil.pkl: " in result.stderr
+    assert_nothing_lost(tmp_path / "out", 3)
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert {clip["input"]: clip["state"] for clip in report["clips"]} == {
+        "cut.npz": "rejected",
+        "evil.pkl": "rejected",
+        "good.npz": "done",
+    }
+
+
+def test_dry_run_writes_nothing(source, tmp_path):
+    result = command(tmp_path, f"source.path={source}", "output.dir=out", "dry_run=true")
+    assert result.returncode == 0
+    assert "dry run: 2 clips to convert into 10 files, 0 rejected, 0 skipped" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_sees_outputs_in_the_way(finished, source):
+    result = command(source.parent, "source.path=clips", "output.dir=out", "fps=30", "dry_run=true")
+    assert result.returncode == 2 and "replace=true" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (["sorce.path=x"], "did you mean 'source.path'"),
+        (["formats=[mjlb]"], "did you mean 'mjlab'"),
+        (["source.path=nowhere"], "no such folder or file"),
+        (["source.path=."], "holds no motion files"),
+        (["robot.urdf=nowhere.urdf"], "no such file"),
+        (["mode=status", "output.dir=."], "nothing was run here"),
+    ],
+)
+def test_usage_errors_leave_with_2_and_one_line(arguments, words, tmp_path):
+    result = command(tmp_path, *arguments)
+    assert result.returncode == 2
+    assert words in result.stderr and result.stderr.count("\n") == 1 and result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_duplicate_outputs_do_not_start(source, tmp_path):
+    (tmp_path / "walk.npz").write_bytes((source / "walk.npz").read_bytes())
+    (tmp_path / "walk.bvh").write_text("HIERARCHY")
+    result = command(tmp_path, "source.path=.", "output.dir=out")
+    assert result.returncode == 2 and "'walk.bvh' and 'walk.npz'" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_parent_never_loads_the_solver():
+    """Pinocchio, Warp and USD belong to the workers and to the report; the parent survives what they do."""
+    code = (
+        "import sys; import soma_isaac.pipelines.command;"
+        "print([m for m in ('pinocchio', 'daqp', 'warp', 'pxr', 'torch', 'matplotlib') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def test_script_is_short():
+    assert len(SCRIPT.read_text().splitlines()) <= 30
