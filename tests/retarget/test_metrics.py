@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from soma_isaac.errors import InputRejected
-from soma_isaac.math.so3 import (
-    continuous_quats,
-    matrix_from_quat_wxyz,
-    matrix_from_quat_xyzw,
-    matrix_from_rotvec,
-    quat_wxyz_from_matrix,
-)
+from soma_isaac.math.so3 import continuous_quats, matrix_from_rotvec, quat_wxyz_from_matrix
 from soma_isaac.motion.robot import RobotMotion
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.retarget.human import KEYPOINT_NAMES, HumanKeypoints, human_keypoints
-from soma_isaac.retarget.metrics import score_clip
+from soma_isaac.retarget.metrics import ClipMetrics, score_clip
 from soma_isaac.retarget.robot import load_robot
 from soma_isaac.retarget.scoring_feet import REFERENCE_STATURE, human_contacts
 from soma_isaac.retarget.scoring_pose import HAND_OFFSET, HEAD_OFFSET, ORIENTED, POINT_LINKS, tpose_rotations
+from soma_isaac.retarget.thresholds import THRESHOLDS
 
 FPS = 50.0
 ROBOT = load_robot()
-SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "soma_motion"
+CHECKOUT = Path(__file__).resolve().parents[2]
+SAMPLES = CHECKOUT.parent / "shared" / "data" / "soma_motion"
 
 
 def standing_height() -> float:
@@ -246,6 +245,16 @@ def test_nan_becomes_none_in_json():
     assert metrics["frames"] == 40
 
 
+def test_thresholds_and_published_table_name_figures_of_the_scorer():
+    figures = {field.name for field in fields(ClipMetrics)}
+    table = json.loads((CHECKOUT / "benchmarks" / "published_retargeting.json").read_text())
+    assert {threshold.metric for threshold in THRESHOLDS} | set(table["columns"]) <= figures
+    for clip in table["clips"].values():
+        for method in set(clip) - {"file", "feet"}:
+            assert method in table["methods"]
+            assert len(clip[method]) == len(table["columns"])
+
+
 # Third figures of the published per-clip table: NVIDIA's soma-retargeter on three BONES-SEED samples at 50 Hz.
 PUBLISHED = {
     "wave_R_001__A428": (0.179, 262, 26.9, 0.0129, 0.913, 0, 0.00612, 2.83, 0.274, 0.0555, 3.38, 0.194),
@@ -274,19 +283,11 @@ def test_published_figures_of_soma_retargeter_are_reproduced(clip: str):
     path = SAMPLES / f"{clip}.npz"
     if not path.exists():
         pytest.skip(f"{path.name} is not there: real motion is not part of the project")
-    with np.load(path, allow_pickle=False) as file:
-        # The sample's robot faces -Y where ours faces +X.
-        turn = matrix_from_rotvec(np.array([0.0, 0.0, 0.5 * np.pi]))
-        order = [file["robot_joint_names"].tolist().index(name) for name in ROBOT.joint_names]
-        to_matrix = matrix_from_quat_wxyz if bool(file["scalar_first"]) else matrix_from_quat_xyzw
-        motion = RobotMotion(
-            float(file["fps"]),
-            ROBOT.joint_names,
-            file["robot_root_pos"].astype(np.float64) @ turn.T,
-            continuous_quats(quat_wxyz_from_matrix(turn @ to_matrix(file["robot_root_quat"]))),
-            file["robot_joint_pos"][:, order],
-            np.zeros((len(file["robot_root_pos"]), 2), bool),
-        )
+    spec = importlib.util.spec_from_file_location("seed_results", CHECKOUT / "benchmarks" / "seed_results.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    motion = module.read_seed_result(path, ROBOT)
     metrics = score_clip(human_keypoints(load_motion(path)), motion, ROBOT).as_dict()
     for name, published in zip(COLUMNS, PUBLISHED[clip], strict=True):
         # The table has three digits; tilt depends on the flat phases' edges, by less than 1 %.
