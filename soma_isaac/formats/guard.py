@@ -42,19 +42,22 @@ def read_source(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> SourceBytes:
     """Read a regular file once, at most ``limits.file_bytes``.
 
     Raises:
-        InputRejected: It cannot be opened, is no regular file, is empty, or is larger than the budget.
+        InputRejected: It cannot be opened, is no regular file, is empty or over the budget, or is being written.
     """
     try:
         if not path.is_file():
             raise InputRejected("is not a regular file", str(path))
+        size = path.stat().st_size
+        if size > limits.file_bytes:
+            raise InputRejected(f"is larger than the budget of {limits.file_bytes} bytes", str(path))
         with path.open("rb") as stream:
-            data = stream.read(limits.file_bytes + 1)
+            data = stream.read(size + 1)  # never the whole budget: read() takes the memory it is offered
     except OSError as error:
         raise InputRejected(f"cannot be read: {error.strerror or error}", str(path)) from error
     if not data:
         raise InputRejected("is empty", str(path))
-    if len(data) > limits.file_bytes:
-        raise InputRejected(f"is larger than the budget of {limits.file_bytes} bytes", str(path))
+    if len(data) != size:
+        raise InputRejected("changed its size while it was read", str(path))
     return SourceBytes.of(data, str(path))
 
 

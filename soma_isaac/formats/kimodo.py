@@ -30,6 +30,7 @@ REDUCED_JOINT_NAMES = (
 """The 30 joints of Kimodo's reduced skeleton in file order; names and places are those of the 77."""
 
 LARGEST_POSITION = 1000.0
+SHORTEST_BONE = 1e-3
 RIGID_TOLERANCE = 2e-3
 """Largest spread of a bone's offset over a clip [m] that still counts as one rigid skeleton."""
 
@@ -109,13 +110,15 @@ def _held_ancestor(joint: int, held: list[int]) -> int:
 def _measured_offsets(
     positions: np.ndarray, world: np.ndarray, held: list[int], path: str | None
 ) -> dict[int, np.ndarray]:
-    """Offset [3] m of each held joint from its nearest held ancestor at the T-pose; refused unless constant."""
+    """Offset [3] m of each held joint from its nearest held ancestor at the T-pose; refused unless it is constant."""
     offsets = {}
     for column, joint in enumerate(held[1:], start=1):
         parent = _held_ancestor(joint, held)
         step = positions[:, column] - positions[:, held.index(parent)]
         local = np.einsum("tji,tj->ti", world[:, parent], step)
         offsets[joint] = np.median(local, axis=0)
+        if np.linalg.norm(offsets[joint]) < SHORTEST_BONE:
+            raise InputRejected(f"the bone to {POSE_JOINT_NAMES[joint]} has no length", path)
         spread = np.abs(local - offsets[joint]).max(axis=1)
         if spread.max() > RIGID_TOLERANCE:
             frame = int(spread.argmax())
