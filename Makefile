@@ -54,7 +54,8 @@ peers: $(PEERS:%=.venv-peers/%/.ready)
 	@status=0; for name in $(PEERS); do echo "== $$name"; \
 	  PYTHONPATH=. .venv-peers/$$name/bin/python -m pytest -m peer tests/peers || { code=$$?; test $$code -eq 5 || status=1; }; done; exit $$status
 
-.venv-peers/%/.ready: peers/%.txt
+.SECONDEXPANSION:
+.venv-peers/%/.ready: peers/%.txt $$(wildcard peers/$$*.nodeps.txt)
 	@test -n "$(PYTHON311)" || { echo "Python 3.11 is needed and was not found; set PYTHON311=/path/to/python."; exit 2; }
 	$(PYTHON311) -m venv .venv-peers/$*
 	.venv-peers/$*/bin/pip install --quiet --disable-pip-version-check -r $<
