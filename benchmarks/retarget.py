@@ -208,8 +208,8 @@ def report_lines(
         lines += ["Bundled clips (ours only):", "", *clip_table(extra, published), ""]
     if check:
         lines += [
-            "The scorer checked: soma-retargeter's results in the BONES-SEED samples, scored here / published. They agree "
-            "except for `ori_mean`, which is a constant 2.0 deg lower here: a T-pose offset that the published definition "
+            "The scorer checked: soma-retargeter's results in the BONES-SEED samples, scored here / published. They "
+            "agree but for `ori_mean`, a constant 2.0 deg lower here: a T-pose offset that the published definition "
             "does not state. Robots are solved for and scored with one set of offsets, those of the SOMA T-pose.",
             "",
             *check,

@@ -12,6 +12,7 @@ from typing import Any
 from soma_isaac.batch.names import escaped, shown
 from soma_isaac.batch.report_page import Card, Page, page_html
 from soma_isaac.batch.thumbnails import Photographer
+from soma_isaac.retarget.details import VERSION as RECORD_VERSION
 from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.retarget.thresholds import THRESHOLDS, met, reached
 from soma_isaac.rig.rig import Rig
@@ -72,7 +73,7 @@ def read_clips(
                 details = json.loads((out / details_name(name)).read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 reason = f"its record cannot be read: {error}"
-            if details is not None and not (isinstance(details, dict) and "metrics" in details):
+            if details is not None and not (isinstance(details, dict) and details.get("version") == RECORD_VERSION):
                 details, reason = None, "its record is not one of this program"
         clips.append(ReportClip(name, state, reason, details))
     return tuple(clips)
