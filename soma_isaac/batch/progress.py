@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import AbstractContextManager, suppress
 from time import monotonic
 from typing import TextIO
 
@@ -47,7 +48,8 @@ class Progress:
         self._total -= 1
         if self._bar is not None:
             self._bar.total = self._total
-            self._bar.set_postfix_str(counts_text(self.counts))
+            with self._harmless():
+                self._bar.set_postfix_str(counts_text(self.counts))
 
     def ended(self, record: LedgerRecord) -> None:
         """Count an entry that this run has brought to its end, and name it if it went wrong."""
@@ -56,8 +58,9 @@ class Progress:
         if record.state not in ("done", "skipped"):
             self.say(f"{record.state}: {shown(record.input)}: {record.reason}")
         if self._bar is not None:
-            self._bar.set_postfix_str(counts_text(self.counts), refresh=False)
-            self._bar.update()
+            with self._harmless():
+                self._bar.set_postfix_str(counts_text(self.counts), refresh=False)
+                self._bar.update()
         elif not self._quiet and monotonic() - self._shown_at >= PLAIN_PERIOD_S:
             self._shown_at = monotonic()
             self.say(f"{self._worked}/{self._total} clips: {counts_text(self.counts)}, ETA {self._eta()}")
@@ -65,11 +68,16 @@ class Progress:
     def say(self, text: str) -> None:
         """Show one line, whatever it holds."""
         line = escaped(text)
-        if self._bar is not None:
-            self._bar.write(line, file=self._stream)
-        else:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+        with self._harmless():
+            if self._bar is not None:
+                self._bar.write(line, file=self._stream)
+            else:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+
+    def _harmless(self) -> AbstractContextManager[None]:
+        """A reader that went away (``| head``, a closed terminal) is no reason to end a run."""
+        return suppress(OSError)
 
     def _eta(self) -> str:
         left = (monotonic() - self._began) / max(self._worked, 1) * (self._total - self._worked)
@@ -78,4 +86,5 @@ class Progress:
     def close(self) -> None:
         """Take the bar down."""
         if self._bar is not None:
-            self._bar.close()
+            with self._harmless():
+                self._bar.close()

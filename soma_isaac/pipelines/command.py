@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_o
 from soma_isaac.pipelines.g1_config import G1RefsConfig
 from soma_isaac.pipelines.g1_refs import (
     EXIT_INFRASTRUCTURE,
+    EXIT_SIGNAL,
     EXIT_USAGE,
     counts_line,
     run_g1_refs,
@@ -54,6 +56,10 @@ def g1_refs_command(config: DictConfig) -> int:
         return _refuse(error, EXIT_USAGE)
     except (*INFRASTRUCTURE_ERRORS, SomaError) as error:
         return _refuse(error, EXIT_INFRASTRUCTURE)
+    except (
+        KeyboardInterrupt
+    ):  # while planning or reporting; while clips are converted it is a request, not an exception
+        return EXIT_SIGNAL + signal.SIGINT
 
 
 def _refuse(error: Exception, code: int) -> int:

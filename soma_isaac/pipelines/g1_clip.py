@@ -28,8 +28,8 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
     """Retarget one motion to the robot.
 
     Args:
-        job: The input; ``settings`` has ``fps`` [Hz], ``source_fps`` [Hz] or None, ``robot_urdf`` and its
-            ``robot_digest``.
+        job: The input; ``settings`` has ``fps`` [Hz], ``source_fps`` [Hz] or None, ``up_axis`` or None,
+            ``robot_urdf`` and its ``robot_digest``.
 
     Returns:
         The files that the job names; equal job and input give equal bytes.
@@ -42,7 +42,12 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
     robot = _robot(job.settings["robot_urdf"])
     if robot.digest != job.settings["robot_digest"]:
         raise RigMismatch("the URDF changed after the run was planned; run again to plan it anew")
-    motion = load_motion(Path(job.source), source_fps=job.settings["source_fps"], name=job.input)
+    motion = load_motion(
+        Path(job.source),
+        source_fps=job.settings["source_fps"],
+        up_axis=job.settings["up_axis"],
+        name=job.input,
+    )
     if motion.provenance.source_digest != job.sha256:
         raise InputRejected("the file changed after the run was planned; run again to plan it anew", job.input)
     resampled = resample(motion, job.settings["fps"])

@@ -23,10 +23,12 @@ class SourceConfig:
     Attributes:
         path: A folder, searched to the bottom, or one file; ``null`` for the bundled clips.
         fps: Frame rate [Hz] of the sources, for files that do not say it; it wins where they do.
+        up_axis: ``y`` or ``z`` where it is known; ``null`` lets AMASS and SOMA files be judged by their content.
     """
 
     path: str | None = None
     fps: float | None = None
+    up_axis: str | None = None
 
 
 @dataclass
@@ -103,8 +105,11 @@ def check_config(config: G1RefsConfig) -> None:
         raise ConfigRefused(f"formats: name one or more of {', '.join(FORMAT_SUFFIXES)}, each once")
     if config.mode not in MODES:
         raise ConfigRefused(f"mode: {config.mode!r} is none of {', '.join(MODES)}")
-    if not config.output.dir:
-        raise ConfigRefused("output.dir: is empty")
+    if config.source.up_axis not in (None, "y", "z"):
+        raise ConfigRefused(f"source.up_axis: {config.source.up_axis!r} is neither y nor z")
+    for key, path in (("output.dir", config.output.dir), ("source.path", config.source.path)):
+        if path == "":
+            raise ConfigRefused(f"{key}: is empty")
     for key, value in (("fps", config.fps), ("source.fps", config.source.fps)):
         try:
             if value is not None:
@@ -123,7 +128,7 @@ def check_config(config: G1RefsConfig) -> None:
 
 def conversion_settings(config: G1RefsConfig) -> dict[str, Any]:
     """What the bytes of the outputs depend on, without the robot: JSON values for workers and for the digest."""
-    return {"fps": config.fps, "source_fps": config.source.fps}
+    return {"fps": config.fps, "source_fps": config.source.fps, "up_axis": config.source.up_axis}
 
 
 def output_names(relative: str, formats: Sequence[str]) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ CODE_PARTS = (
     "pipelines/g1_clip.py",
 )
 LIBRARIES = ("numpy", "scipy", "pin", "daqp")
-DATA_FILES = ("SOMA_skeleton.json",)
+DATA_FILES = ("SOMA_skeleton.json", BUNDLED_URDF)  # its collision shapes serve robots whose own file has meshes
 EXIT_DONE, EXIT_USAGE, EXIT_SOME_BAD, EXIT_INFRASTRUCTURE, EXIT_SIGNAL = 0, 2, 3, 4, 128
 
 
@@ -117,13 +117,15 @@ def plan_g1_refs(config: G1RefsConfig) -> G1RefsPlan:
         OutputConflict: Two inputs claim one output.
     """
     check_config(config)
-    source = data_path(DEMO_CLIPS) if config.source.path is None else Path(config.source.path)
-    out = Path(config.output.dir).resolve()
-    robot_urdf = (Path(config.robot.urdf) if config.robot.urdf else data_path(BUNDLED_URDF)).resolve()
+    source = data_path(DEMO_CLIPS) if config.source.path is None else Path(config.source.path).expanduser()
+    out = Path(config.output.dir).expanduser().resolve()
+    robot_urdf = (Path(config.robot.urdf).expanduser() if config.robot.urdf else data_path(BUNDLED_URDF)).resolve()
     if not robot_urdf.is_file():
         raise InputRejected("no such file; robot.urdf= takes a URDF of a G1", str(robot_urdf))
     if out.exists() and not out.is_dir():
         raise InputRejected("is a file; output.dir= takes a folder", str(out))
+    if out == source.resolve():
+        raise InputRejected("is the source as well; results there would be the next run's inputs", str(out))
     found = discover(source, InputRules(MOTION_SUFFIXES, REFUSED_SUFFIXES, skipped_name), out)
     if all(item.verdict == "skipped" for item in found):
         raise InputRejected(f"holds no motion files ({', '.join(MOTION_SUFFIXES)})", str(source))
@@ -154,10 +156,10 @@ def run_g1_refs(config: G1RefsConfig, stream: TextIO, converter: str = CONVERTER
         return _dry_run(plan, stream)
     try:
         plan.out.mkdir(parents=True, exist_ok=True)
-        with RunLock(plan.out), open_log(plan.out) as log_stream, StopRequest() as stop:
+        with RunLock(plan.out), open_log(plan.out) as log_stream:
             handler = log_to_stream(log_stream)
             try:
-                return _run_locked(config, plan, stream, log_stream, stop, converter)
+                return _run_locked(config, plan, stream, log_stream, converter)
             finally:
                 logging.getLogger("soma_isaac").removeHandler(handler)
     except OSError as error:
@@ -165,9 +167,9 @@ def run_g1_refs(config: G1RefsConfig, stream: TextIO, converter: str = CONVERTER
 
 
 def _run_locked(
-    config: G1RefsConfig, plan: G1RefsPlan, stream: TextIO, log_stream: TextIO, stop: StopRequest, converter: str
+    config: G1RefsConfig, plan: G1RefsPlan, stream: TextIO, log_stream: TextIO, converter: str
 ) -> G1RefsReport:
-    with Ledger(plan.out) as ledger:
+    with Ledger(plan.out) as ledger, StopRequest() as stop:
         store_plan(plan.entries, ledger.records, plan.out, config.replace)
         write_file(plan.out / "config.yaml", config_yaml(config, plan.digest))
         progress = Progress(len(plan.entries), stream, config.quiet)

@@ -47,6 +47,14 @@ def test_plain_lines_without_a_terminal(monkeypatch):
     assert len(lines) == 6 + 4
 
 
+def test_reader_that_goes_away_does_not_end_the_run():
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    feed(Progress(7, Closed()))
+
+
 def test_quiet_says_only_what_went_wrong(monkeypatch):
     monkeypatch.setattr(progress_module, "PLAIN_PERIOD_S", 0.0)
     stream = io.StringIO()

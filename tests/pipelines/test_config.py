@@ -64,6 +64,7 @@ def test_schema_keys_are_the_issue_keys():
         ({"fps": 0.0}, "fps:"),
         ({"fps": float("nan")}, "fps:"),
         ({"source": SourceConfig(fps=1e6)}, "source.fps:"),
+        ({"source": SourceConfig(up_axis="x")}, "source.up_axis:"),
         ({"workers": 0}, "workers:"),
         ({"timeout_s": 0.0}, "timeout_s:"),
         ({"recycle_after": 0}, "recycle_after:"),
@@ -86,9 +87,9 @@ def test_digest_is_of_what_changes_bytes():
         {"source": SourceConfig(path="/x")},
         {"strict": True, "replace": True, "retry": True, "memory_gb": 3.0, "recycle_after": 2},
     ]
-    other = [{"fps": 30.0}, {"source": SourceConfig(fps=60.0)}]
+    other = [{"fps": 30.0}, {"source": SourceConfig(fps=60.0)}, {"source": SourceConfig(up_axis="y")}]
     assert {settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in same} == {base}
-    assert len({base, *(settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in other)}) == 3
+    assert len({base, *(settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in other)}) == 4
 
 
 def test_resolved_config_is_yaml_with_its_digest():

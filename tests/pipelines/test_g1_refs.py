@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from soma_isaac.formats.reference_clip import FORMATS, npz_bytes, read_reference_clip
+from soma_isaac.pipelines import command as command_module
 from soma_isaac.pipelines.demo_clips import CLIPS
 from tests.recovery.driver import BOOKKEEPING, assert_nothing_lost, results
 
@@ -21,11 +23,20 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "prepare_g1_refs.py"
 
 
-def command(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-    )
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory):
+    """Runs the script from a copy of the code: an edit between two runs of one test would change every content key."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in ("soma_isaac", "scripts", "config"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "data").symlink_to(ROOT / "data")
+    environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+
+    def run(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, str(copy / "scripts" / SCRIPT.name), *arguments]
+        return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+    return run
 
 
 def short_clip(name: str, frames: int = 90, start: int = 0) -> dict[str, np.ndarray]:
@@ -47,7 +58,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(source: Path) -> Path:
+def finished(source: Path, command) -> Path:
     """A finished run of all formats, started elsewhere with relative paths."""
     result = command(source.parent, "source.path=clips", "output.dir=out")
     assert result.returncode == 0, result.stderr
@@ -88,7 +99,7 @@ def test_report_figures_are_the_records_figures(finished):
         assert clip["metrics"] == record["metrics"]
 
 
-def test_other_folder_order_and_workers_give_the_same_bytes(finished, source):
+def test_other_folder_order_and_workers_give_the_same_bytes(command, finished, source):
     """Also the report: nothing in it tells of time, processes or the output folder."""
     again = command(
         source.parent, "source.path=clips", "output.dir=again", "workers=1", "formats=[csv,mjlab,amp,beyondmimic]"
@@ -99,7 +110,7 @@ def test_other_folder_order_and_workers_give_the_same_bytes(finished, source):
     assert theirs == results(finished)
 
 
-def test_resume_after_loss_makes_the_same_bytes(finished, source):
+def test_resume_after_loss_makes_the_same_bytes(command, finished, source):
     before = results(finished)
     (finished / "amp/walk.npz").unlink()
     (finished / "report.html").unlink()
@@ -109,7 +120,7 @@ def test_resume_after_loss_makes_the_same_bytes(finished, source):
     assert command(source.parent, "mode=verify", "output.dir=out").stdout.startswith("10 outputs verified, 0 missing")
 
 
-def test_truncated_clip_is_rejected_and_the_others_finish(source, tmp_path):
+def test_truncated_clip_is_rejected_and_the_others_finish(command, source, tmp_path):
     """Shows 2 of the issue."""
     clips = tmp_path / "clips"
     clips.mkdir()
@@ -130,14 +141,14 @@ def test_truncated_clip_is_rejected_and_the_others_finish(source, tmp_path):
     }
 
 
-def test_dry_run_writes_nothing(source, tmp_path):
+def test_dry_run_writes_nothing(command, source, tmp_path):
     result = command(tmp_path, f"source.path={source}", "output.dir=out", "dry_run=true")
     assert result.returncode == 0
     assert "dry run: 2 clips to convert into 10 files, 0 rejected, 0 skipped" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dry_run_sees_outputs_in_the_way(finished, source):
+def test_dry_run_sees_outputs_in_the_way(command, finished, source):
     result = command(source.parent, "source.path=clips", "output.dir=out", "fps=30", "dry_run=true")
     assert result.returncode == 2 and "replace=true" in result.stderr
 
@@ -151,16 +162,18 @@ def test_dry_run_sees_outputs_in_the_way(finished, source):
         (["source.path=."], "holds no motion files"),
         (["robot.urdf=nowhere.urdf"], "no such file"),
         (["mode=status", "output.dir=."], "nothing was run here"),
+        (["source.path=.", "output.dir=."], "is the source as well"),
+        (["source.path="], "is empty"),
     ],
 )
-def test_usage_errors_leave_with_2_and_one_line(arguments, words, tmp_path):
+def test_usage_errors_leave_with_2_and_one_line(command, arguments, words, tmp_path):
     result = command(tmp_path, *arguments)
     assert result.returncode == 2
     assert words in result.stderr and result.stderr.count("\n") == 1 and result.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_duplicate_outputs_do_not_start(source, tmp_path):
+def test_duplicate_outputs_do_not_start(command, source, tmp_path):
     (tmp_path / "walk.npz").write_bytes((source / "walk.npz").read_bytes())
     (tmp_path / "walk.bvh").write_text("HIERARCHY")
     result = command(tmp_path, "source.path=.", "output.dir=out")
@@ -176,6 +189,16 @@ def test_parent_never_loads_the_solver():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_interrupt_while_planning(tmp_path, monkeypatch):
+    """Before there are clips in hand Ctrl-C is an exception; it leaves with 130 all the same."""
+    monkeypatch.setattr(command_module, "run_g1_refs", _interrupt)
+    assert command_module.g1_refs_command(OmegaConf.create({"output": {"dir": str(tmp_path)}})) == 130
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_script_is_short():
