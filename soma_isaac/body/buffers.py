@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,10 @@ from soma_isaac.kernels.fk import launch_fk
 from soma_isaac.kernels.lbs import Influences, launch_blend, launch_skin_matrices
 from soma_isaac.kernels.twist import launch_helpers, launch_twist_channels
 
-_BODIES_PER_PART = 16
-_VERTICES_PER_THREAD = 100_000
+# Costs are counted in blended vertices: kinematics and skin matrices of one body take as long as about 2000 of them.
+_BODY_COST = 2_000
+_PART_COST = 320_000
+_SPLIT_COST = 200_000
 
 
 class RigArrays(NamedTuple):
@@ -174,10 +177,11 @@ class PoseBuffers:
         self._graph: Any = None
 
     def _split(self, vertex_count: int) -> list[tuple[int, int]]:
-        """Row ranges: one on a GPU and for little work, otherwise parts that fit a core's cache."""
-        if self.device.is_cuda or self.batch * vertex_count < _VERTICES_PER_THREAD:
+        """Row ranges: one on a GPU and for little work, otherwise equal parts of below a millisecond."""
+        cost = self.batch * (vertex_count + _BODY_COST)
+        if self.device.is_cuda or cost < _SPLIT_COST:
             return [(0, self.batch)]
-        count = max(1, min(self.batch, max(self._threads, round(self.batch / _BODIES_PER_PART))))
+        count = min(self.batch, self._threads * math.ceil(cost / (_PART_COST * self._threads)))
         edges = np.linspace(0, self.batch, count + 1).round().astype(int).tolist()
         return list(zip(edges[:-1], edges[1:], strict=True))
 

@@ -1,0 +1,27 @@
+"""The kernels compile for CUDA on any machine that has NVRTC, so that a CPU-only change cannot break the GPU side."""
+
+import importlib
+
+import pytest
+import warp as wp
+
+BODY_KERNELS = {
+    "fk": {"fk_kernel"},
+    "twist": {"twist_channels_kernel", "helpers_kernel"},
+    "lbs": {"skin_matrices_kernel", "blend_bodies_kernel", "blend_vertices_kernel"},
+    "normals": {"triangle_areas_kernel", "vertex_normals_kernel"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(BODY_KERNELS))
+def test_compiles_for_hopper(name, tmp_path):
+    if not hasattr(wp, "compile_aot_module"):
+        pytest.skip("this Warp cannot compile ahead of time")
+    wp.init()
+    if wp.get_cuda_supported_archs() == []:
+        pytest.skip("this Warp has no NVRTC")
+    wp.compile_aot_module(importlib.import_module(f"soma_isaac.kernels.{name}"), arch=[90], module_dir=tmp_path)
+    binaries = [path for path in tmp_path.iterdir() if path.suffix in (".cubin", ".ptx")]
+    assert len(binaries) == 1
+    content = binaries[0].read_bytes()
+    assert all(kernel.encode() in content for kernel in BODY_KERNELS[name])
