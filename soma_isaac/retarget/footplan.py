@@ -29,7 +29,7 @@ class FootPlanConfig:
         roll_over: Pitch [rad] at which all weight is on the front or rear edge of the sole.
     """
 
-    blend: float = 0.3
+    blend: float = 0.2
     slide: float = 0.12
     pivot: float = 0.35
     clearance: float = 0.004

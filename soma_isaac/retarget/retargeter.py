@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from soma_isaac.retarget.avoidance import AvoidanceConfig
 from soma_isaac.retarget.contacts import ContactConfig
 from soma_isaac.retarget.footplan import FootPlanConfig
 from soma_isaac.retarget.human import HumanKeypoints, human_keypoints
+from soma_isaac.retarget.initial import initial_configuration
 from soma_isaac.retarget.jacobian import Configuration
+from soma_isaac.retarget.refine import limit_speed
 from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.retarget.solve import ClipSolver, SolverConfig, densify
 from soma_isaac.retarget.targets import ScaleConfig, Targets, build_targets
@@ -63,8 +65,8 @@ def retarget_keypoints(
         human: Keypoints [T].
         robot: The robot.
         config: Weights.
-        start: [N] rad, joint positions from which the first, coarse solve begins in every frame (the posture of rest if
-            not given). The result does not depend on it beyond the solver's tolerance.
+        start: [N] rad, joint positions with which the coarse solve begins in every frame; a closed-form guess per frame if
+            not given. Where the solve finds the same valley, the result is the same within its tolerance.
     """
     targets = build_targets(human, robot, config.scale, config.contact, config.foot_plan)
     configuration = _solve(targets, human.fps, robot, config, start)
@@ -90,10 +92,13 @@ def _solve(
         np.minimum(np.arange(0, frames - 1 + stride, stride), frames - 1) if frames > 1 else np.zeros(1, int)
     )
     coarse = ClipSolver(robot, targets.frames(coarse_frames), fps / stride, *parts)
-    configuration = _initial(coarse, targets.frames(coarse_frames), start)
+    configuration = initial_configuration(robot, targets.frames(coarse_frames))
+    if start is not None:
+        posture = np.tile(np.clip(start, coarse.lower, coarse.upper), (len(coarse_frames), 1))
+        configuration = replace(configuration, joint_pos=posture)
     encounters: list = []
     for iteration in range(solver.coarse_iterations):
-        if iteration >= 4:
+        if iteration >= 3:
             encounters = coarse.encounters(configuration)
         cohesion = solver.cohesion * solver.cohesion_decay**iteration
         cohesion = cohesion if cohesion > 0.01 else 0.0
@@ -105,15 +110,4 @@ def _solve(
     encounters = fine.encounters(configuration)
     for _ in range(solver.fine_iterations):
         configuration, _ = fine.iterate(configuration, encounters)
-    return configuration
-
-
-def _initial(solver: ClipSolver, targets: Targets, start: np.ndarray | None) -> Configuration:
-    """The posture of rest (or ``start``) in every frame, with the pelvis where the person's is."""
-    joints = solver.rest if start is None else np.asarray(start, dtype=np.float64)
-    pelvis = targets.orientations[:, 0]
-    return Configuration(
-        targets.hips + pelvis @ np.array([0.0, 0.0, 0.13]),
-        quat_wxyz_from_matrix(pelvis),
-        np.tile(np.clip(joints, solver.lower, solver.upper), (len(targets), 1)),
-    )
+    return replace(configuration, joint_pos=limit_speed(configuration.joint_pos, fine.largest_steps))

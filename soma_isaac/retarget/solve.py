@@ -44,6 +44,10 @@ class SolverConfig:
             again.
         limit_margin: Distance [rad] kept from position limits.
         largest_step: Per iteration and coordinate [rad, m].
+        speed_margin: Share of the robot's velocity limits that is used.
+        largest_speed: No joint is faster than this [rad/s], whatever the robot allows.
+        speed_onset: Share of the resulting largest speed at which braking begins.
+        brake: Weight [1/rad] of a joint's step beyond that.
         root_jerk: Standard jerk [m/s^3] and [rad/s^3] of the root that costs as much as one radian of a limb.
         leg_jerk: Of leg joints [rad/s^3].
         waist_jerk: Of waist joints [rad/s^3].
@@ -51,17 +55,21 @@ class SolverConfig:
     """
 
     coarse_rate: float = 12.5
-    coarse_iterations: int = 20
-    cohesion: float = 10.0
-    cohesion_decay: float = 0.5
-    fine_iterations: int = 4
-    tolerance: float = 1e-4
+    coarse_iterations: int = 12
+    cohesion: float = 3.0
+    cohesion_decay: float = 0.4
+    fine_iterations: int = 3
+    tolerance: float = 3e-4
     damping: float = 1e-6
     damping_onset: float = 0.3
     posture: float = 0.02
     limit_rounds: int = 2
     limit_margin: float = 1e-3
     largest_step: float = 0.4
+    speed_margin: float = 0.98
+    largest_speed: float = 19.5
+    speed_onset: float = 0.8
+    brake: float = 30.0
     root_jerk: float = 4000.0
     leg_jerk: float = 48000.0
     waist_jerk: float = 12000.0
@@ -111,6 +119,7 @@ class ClipSolver:
         self.lower = robot.lower + config.limit_margin
         self.upper = robot.upper - config.limit_margin
         self.rest = rest_posture(robot)
+        self.largest_steps = np.minimum(config.speed_margin * robot.velocity_limit, config.largest_speed) / fps
         self.damping = np.full(len(targets), config.damping)
         self._cost: np.ndarray | None = None
 
@@ -130,6 +139,7 @@ class ClipSolver:
             smoothing = smoothing.with_velocity(cohesion)
             bands = smoothing.bands(len(configuration))
         gradient += smoothing.gradient(configuration)
+        bands = self._brake(configuration.joint_pos, gradient, bands)
         self._adapt_damping(cost)
         diagonal = np.arange(blocks.shape[1])
         blocks[:, diagonal, diagonal] += self.damping[:, None]
@@ -153,6 +163,24 @@ class ClipSolver:
             fixed |= outside
             step = system.step(fixed, np.clip(step, least, most))
         return np.clip(step, least, most)
+
+    def _brake(self, joints: np.ndarray, gradient: np.ndarray, bands: np.ndarray) -> np.ndarray:
+        """Add the penalty on joint speeds near their limits to ``gradient``; returns the bands with its curvature."""
+        steps = np.diff(joints, axis=0)
+        excess = np.abs(steps) - self.config.speed_onset * self.largest_steps
+        fast = excess > 0.0
+        if not fast.any():
+            return bands
+        stiffness = self.config.brake**2
+        pull = np.where(fast, stiffness * excess * np.sign(steps), 0.0)
+        gradient[:-1, ROOT_DOF:] -= pull
+        gradient[1:, ROOT_DOF:] += pull
+        bands = bands.copy()
+        curvature = stiffness * fast
+        bands[0, :-1, ROOT_DOF:] += curvature
+        bands[0, 1:, ROOT_DOF:] += curvature
+        bands[1, :-1, ROOT_DOF:] -= curvature
+        return bands
 
     def _adapt_damping(self, cost: np.ndarray) -> None:
         """Raise the damping around frames that the last step made worse, lower it elsewhere (Levenberg-Marquardt)."""
@@ -229,4 +257,6 @@ def densify(configuration: Configuration, times: np.ndarray, wanted: np.ndarray)
 
     quats = spline(continuous_quats(configuration.root_quat_wxyz))
     quats /= np.linalg.norm(quats, axis=1, keepdims=True)
-    return Configuration(spline(configuration.root_pos), quats, spline(configuration.joint_pos))
+    # A spline may overshoot; what was inside the limits at its knots stays between them.
+    low, high = configuration.joint_pos.min(axis=0), configuration.joint_pos.max(axis=0)
+    return Configuration(spline(configuration.root_pos), quats, np.clip(spline(configuration.joint_pos), low, high))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
 from soma_isaac.retarget.contacts import ContactConfig, FootContacts, detect_contacts
 from soma_isaac.retarget.footplan import FootPlan, FootPlanConfig, plan_feet
 from soma_isaac.retarget.human import KEYPOINT_NAMES, HumanKeypoints
@@ -75,10 +76,12 @@ class ScaleConfig:
         leg_fill: Share of the robot's straight leg that a straight human leg becomes; the rest is reserve for the knees.
         stance: Share of the robot's wider hips that is added to the distance of the feet, along the pelvis' side: 0 keeps
             the person's scaled steps, 1 the directions of the legs.
+        ankle_turn: Largest turn [rad] of a person's foot against the shank that is believed; more is an error of the data.
     """
 
     leg_fill: float = 0.985
     stance: float = 0.15
+    ankle_turn: float = 1.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +95,7 @@ class Targets:
         segments: [T, 8, 3] m, limb vectors by :data:`SEGMENTS`.
         reach: [T, 4, 3] m, from the hips' middle to elbows and wrists by :data:`REACHED`, the person's by the robot's size.
         orientations: [T, 6, 3, 3] by :data:`BODIES`; the feet's are the plan's.
+        knee_axes: [T, 2, 3] unit, the person's knee axes, towards the left.
         feet: The foot plan.
     """
 
@@ -101,6 +105,7 @@ class Targets:
     segments: np.ndarray
     reach: np.ndarray
     orientations: np.ndarray
+    knee_axes: np.ndarray
     feet: FootPlan
 
     def __len__(self) -> int:
@@ -116,6 +121,7 @@ class Targets:
             self.segments[which],
             self.reach[which],
             self.orientations[which],
+            self.knee_axes[which],
             FootPlan(feet.positions[which], feet.rotations[which], feet.planted[which], feet.flat[which]),
         )
 
@@ -161,6 +167,8 @@ def build_targets(
         [human.rotations[:, human.index(keypoint)] @ tpose[name] for name, (keypoint, _) in ORIENTED.items()], axis=1
     )
     feet = [BODIES.index(f"{side}_foot") for side in SIDES]
+    shanks = human.rotations[:, [human.index(f"{side}_knee") for side in SIDES]]
+    orientations[:, feet] = _within_turn(shanks, orientations[:, feet], scale.ankle_turn)
     width = sites.rest[POINTS.index("left_hip"), 1] - 0.5 * factor * _hip_width(points)
     outward = scale.stance * width * _sideways(human.rotations[:, human.index("pelvis")])
     wanted = placed(ankles) + np.stack([outward, -outward], axis=1)
@@ -173,12 +181,23 @@ def build_targets(
         np.stack(segments, axis=1),
         upper * (np.stack([points[name] for name in REACHED], axis=1) - hips[:, None]),
         orientations,
+        shanks[..., 1],
         planned,
     )
 
 
 def _middle(points: dict[str, np.ndarray], name: str) -> np.ndarray:
     return 0.5 * (points[f"left_{name}"] + points[f"right_{name}"])
+
+
+def _within_turn(base: np.ndarray, rotation: np.ndarray, largest: float) -> np.ndarray:
+    """``rotation`` [..., 3, 3], turned towards ``base`` where it is further than ``largest`` [rad] from it."""
+    turn = rotvec_from_matrix(base.swapaxes(-1, -2) @ rotation)
+    angle = np.linalg.norm(turn, axis=-1)
+    far = angle > largest
+    out = rotation.copy()
+    out[far] = base[far] @ matrix_from_rotvec(turn[far] * (largest / angle[far])[:, None])
+    return out
 
 
 def _hip_width(points: dict[str, np.ndarray]) -> float:

@@ -42,6 +42,7 @@ class TaskWeights:
         heading: The part of it about the vertical [1/rad].
         torso: Orientation of the torso [1/rad].
         hand: Orientation of a hand [1/rad].
+        bearable: Orientation error [rad] beyond which the cost grows linearly instead of with the square.
         ground: Knees, elbows and wrists that are too near the floor [1/m].
         ground_radius: Distance of those points that the floor should keep [m].
         softness: Width of the soft onset of contact terms [m].
@@ -63,6 +64,7 @@ class TaskWeights:
     heading: float = 8.0
     torso: float = 5.0
     hand: float = 2.0
+    bearable: float = 0.5
     ground: float = 30.0
     ground_radius: float = 0.05
     softness: float = 0.004
@@ -103,7 +105,8 @@ class PoseTasks:
         self._combine = _combinations()
         lengths = np.linalg.norm(targets.segments[0], axis=-1)
         self._goals = np.concatenate(
-            [targets.hips[:, None], targets.feet.positions, targets.trunk[:, None], targets.segments, targets.reach], axis=1
+            [targets.hips[:, None], targets.feet.positions, targets.trunk[:, None], targets.segments, targets.reach],
+            axis=1,
         )
         planted = settle(targets.feet.planted, weights.settle * fps)
         flat = settle(targets.feet.flat, weights.settle * fps)
@@ -147,7 +150,9 @@ class PoseTasks:
 
         wanted = self.targets.orientations[which]
         error = rotvec_from_matrix(poses.rotations[:, self._oriented] @ wanted.swapaxes(-1, -2))
-        turn = self._turn_weights[which]
+        # Pseudo-Huber: an orientation that cannot be reached (or is wrong) must not bend the whole limb.
+        share = (1.0 + np.einsum("tki,tki->tk", error, error) / w.bearable**2) ** -0.25
+        turn = self._turn_weights[which] * share[..., None]
         residuals.append((turn * error).reshape(frames, -1))
         turning = log_left_inverse(error) @ rotation_jacobian(poses, self._oriented_moves)
         rows.append((turn[..., None] * turning).reshape(frames, -1, dof))
