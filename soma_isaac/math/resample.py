@@ -82,15 +82,13 @@ def _low_passed(values: np.ndarray, fps: float, target_fps: float) -> np.ndarray
 
     Windowed sinc (Kaiser). Beyond the ends the clip is continued by point reflection, which keeps value and speed.
     """
-    if target_fps >= fps or len(values) < 3:
+    if target_fps >= fps or len(values) < 2:
         return values
     taps = anti_alias_taps(fps, target_fps)
-    reach = min(len(taps) // 2, len(values) - 1)
-    head = 2.0 * values[:1] - values[reach:0:-1]
-    tail = 2.0 * values[-1:] - values[-2 : -2 - reach : -1]
-    padded = np.concatenate([head, values, tail])
-    # reflection is shorter than the filter only for clips shorter than it; "nearest" then stands in for the rest
-    return convolve1d(padded, taps, axis=0, mode="nearest")[reach : reach + len(values)]
+    reach = len(taps) // 2
+    edges = [(reach, reach), *[(0, 0)] * (values.ndim - 1)]
+    padded = np.pad(values, edges, mode="reflect", reflect_type="odd")
+    return convolve1d(padded, taps, axis=0)[reach:-reach]
 
 
 def anti_alias_taps(fps: float, target_fps: float) -> np.ndarray:
