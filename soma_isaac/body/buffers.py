@@ -63,68 +63,58 @@ class _Part:
         self._identity = identity
         self._scratch = scratch
         self._absolute = absolute
-        self._launches: list[wp.Launch] = []
+        self._launches: list[tuple[Any, tuple[str, ...]]] = []
 
-    def bind(self, vertices: wp.array, joints: wp.array, transforms: wp.array) -> None:
+    def bind(self, out: BodyPose) -> None:
         """Point the launches at output arrays, recording them the first time."""
         if not self._launches:
-            self._launches = self._record(vertices, joints, transforms)
+            self._launches = self._record(out)
             return
-        outputs = {
-            "vertices_out": vertices,
-            "joints_out": joints,
-            "transforms_out": transforms,
-            "transforms": transforms,
-        }
-        for launch in self._launches:
-            for argument in launch.kernel.adj.args:
-                if argument.label in outputs:
-                    launch.set_param_by_name(argument.label, outputs[argument.label])
+        for launch, arguments in self._launches:
+            for argument in arguments:
+                launch.set_param_by_name(argument, getattr(out, argument.removesuffix("_out")))
 
-    def _record(self, vertices: wp.array, joints: wp.array, transforms: wp.array) -> list[Any]:
+    def _record(self, out: BodyPose) -> list[tuple[Any, tuple[str, ...]]]:
+        """The launches in order, each with those of its arguments that are arrays of ``out``."""
         rig, identity, scratch = self._rig, self._identity, self._scratch
-        launches = [
-            launch_fk(
-                parents=rig.parents,
-                orientations=rig.absolute_orientations if self._absolute else rig.relative_orientations,
-                offsets=identity.absolute_offsets if self._absolute else identity.relative_offsets,
-                rotations=scratch["rotations"],
-                translations=scratch["translations"],
-                turns_out=scratch["turns"],
-                transforms_out=transforms,
-                joints_out=joints,
-                record=True,
-            )
-        ]
+        fk = launch_fk(
+            parents=rig.parents,
+            orientations=rig.absolute_orientations if self._absolute else rig.relative_orientations,
+            offsets=identity.absolute_offsets if self._absolute else identity.relative_offsets,
+            rotations=scratch["rotations"],
+            translations=scratch["translations"],
+            turns_out=scratch["turns"],
+            transforms_out=out.transforms,
+            joints_out=out.joints,
+            record=True,
+        )
+        launches = [(fk, ("transforms_out", "joints_out"))]
         if identity.channels is not None and identity.helpers is not None:
             angles, helpers = scratch["angles"], scratch["helpers"]
-            launches += [
-                launch_twist_channels(identity.channels, transforms=transforms, angles_out=angles, record=True),
-                launch_helpers(
-                    identity.helpers, transforms=transforms, angles=angles, helpers_out=helpers, record=True
-                ),
-            ]
-        launches += [
-            launch_skin_matrices(
-                inverse_binds=identity.inverse_binds,
-                transforms=transforms,
-                helpers=scratch["helpers"],
-                columns_out=scratch["columns"],
-                record=True,
-            ),
-            launch_blend(
-                rig.influences,
-                points=identity.points,
-                columns=scratch["columns"],
-                vertices_out=vertices,
-                record=True,
-            ),
-        ]
-        return launches
+            twist = launch_twist_channels(identity.channels, transforms=out.transforms, angles_out=angles, record=True)
+            emission = launch_helpers(
+                identity.helpers, transforms=out.transforms, angles=angles, helpers_out=helpers, record=True
+            )
+            launches += [(twist, ("transforms",)), (emission, ("transforms",))]
+        skin = launch_skin_matrices(
+            inverse_binds=identity.inverse_binds,
+            transforms=out.transforms,
+            helpers=scratch["helpers"],
+            columns_out=scratch["columns"],
+            record=True,
+        )
+        blend = launch_blend(
+            rig.influences,
+            points=identity.points,
+            columns=scratch["columns"],
+            vertices_out=out.vertices,
+            record=True,
+        )
+        return [*launches, (skin, ("transforms",)), (blend, ("vertices_out",))]
 
     def run(self) -> None:
         """Run the launches in order."""
-        for launch in self._launches:
+        for launch, _ in self._launches:
             launch.launch()
 
 
@@ -192,7 +182,7 @@ class PoseBuffers:
             return
         self._out, self._graph = out, None
         for part, (begin, end) in zip(self._parts, self._bounds, strict=True):
-            part.bind(*(_rows(array, begin, end) for array in (out.vertices, out.joints, out.transforms)))
+            part.bind(BodyPose(*(_rows(array, begin, end) for array in (out.vertices, out.joints, out.transforms))))
 
     def load(self, rotations: np.ndarray | wp.array, translations: np.ndarray | wp.array) -> None:
         """Copy a pose batch to the device.

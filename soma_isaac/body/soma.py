@@ -20,6 +20,7 @@ from soma_isaac.kernels.normals import VertexTriangles, launch_normals
 from soma_isaac.rig.rig import Rig, SkinnedMesh
 
 _KEPT_BUFFERS = 4
+_KEPT_VERTICES = 5_000_000
 
 
 class SomaBody:
@@ -139,15 +140,19 @@ class SomaBody:
         if pose_rows not in (1, batch):
             raise InputRejected(f"{pose_rows} poses do not fit {identity.count} identities; one of them must be 1")
         translations = _checked_translations(transl, batch)
-        out = self.allocate(batch) if out is None else self._checked_out(out, batch)
+        if out is not None:
+            self._check_out(out, batch)
+        target = self.allocate(batch) if out is None else out
         if batch == 0:
-            return out
+            return target
+        # Kept buffers hold on to the last outputs; large ones that nobody means to reuse are let go.
+        keep = out is not None or batch * self._mesh.vertex_count <= _KEPT_VERTICES
         with self._lock:
-            buffers = self._buffers_for(identity, batch, pose_rows, matrices, absolute)
+            buffers = self._buffers_for(identity, (batch, pose_rows, matrices, absolute), keep)
             buffers.load(rotations, translations)
-            buffers.bind(out)
+            buffers.bind(target)
             buffers.run()
-        return out
+        return target
 
     def allocate(self, batch: int) -> BodyPose:
         """Uninitialised outputs for ``batch`` bodies, to be reused as ``out``."""
@@ -191,34 +196,37 @@ class SomaBody:
         _check_finite("poses", rotations)
         return rotations, len(rotations), rotations.ndim == 4
 
-    def _checked_out(self, out: BodyPose, batch: int) -> BodyPose:
+    def _check_out(self, out: BodyPose, batch: int) -> None:
         public = self.layout.public_count
         expected = ((batch, self._mesh.vertex_count), (batch, public - 1), (batch, public))
         shapes = tuple(tuple(array.shape) for array in (out.vertices, out.joints, out.transforms))
         if shapes != expected:
             raise InputRejected(f"out has the shapes {shapes}, expected {expected}")
-        return out
 
-    def _buffers_for(
-        self, identity: PreparedIdentity, batch: int, pose_rows: int, matrices: bool, absolute: bool
-    ) -> PoseBuffers:
-        """Buffers of this kind of call, the least recently used dropped; entries keep their identity alive."""
-        key = (id(identity), batch, pose_rows, matrices, absolute)
-        if key not in self._buffers:
-            buffers = PoseBuffers(
-                self._arrays,
-                identity.arrays,
-                batch=batch,
-                pose_rows=pose_rows,
-                matrices=matrices,
-                absolute=absolute,
-                threads=self.threads,
-            )
+    def _buffers_for(self, identity: PreparedIdentity, call: tuple[int, int, bool, bool], keep: bool) -> PoseBuffers:
+        """Buffers for a kind of call: batch, pose rows, matrices, absolute.
+
+        The least recently used ones are dropped; entries keep their identity alive, so that its id stays its own.
+        """
+        key = (id(identity), *call)
+        if key in self._buffers:
+            self._buffers.move_to_end(key)
+            return self._buffers[key][1]
+        batch, pose_rows, matrices, absolute = call
+        buffers = PoseBuffers(
+            self._arrays,
+            identity.arrays,
+            batch=batch,
+            pose_rows=pose_rows,
+            matrices=matrices,
+            absolute=absolute,
+            threads=self.threads,
+        )
+        if keep:
             self._buffers[key] = (identity, buffers)
             while len(self._buffers) > _KEPT_BUFFERS:
                 self._buffers.popitem(last=False)
-        self._buffers.move_to_end(key)
-        return self._buffers[key][1]
+        return buffers
 
 
 def _device(name: str) -> wp.Device:

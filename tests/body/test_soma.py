@@ -1,6 +1,8 @@
 """The public surface of SomaBody: batches, identities, threads, outputs, and what it refuses."""
 
 import dataclasses
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -140,6 +142,17 @@ def test_memory_of_many_batch_sizes_is_let_go(low, low_identity, random_poses):
         rotvecs, _, transl = random_poses(batch, seed=7)
         low.pose(low_identity, rotvecs, transl)
     assert len(low._buffers) <= 4
+
+
+def test_large_results_are_not_kept_alive(rig):
+    body = SomaBody(rig, lod="low", threads=2)
+    identity, poses = body.prepare(), np.zeros((1200, 77, 3))
+    gone = weakref.ref(body.pose(identity, poses).vertices)
+    gc.collect()
+    assert gone() is None
+    kept = body.allocate(1200)
+    body.pose(identity, poses, out=kept)
+    assert len(body._buffers) == 1
 
 
 def test_the_digest_tells_identities_apart(rig, low, low_identity):
