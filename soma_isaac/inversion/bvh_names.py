@@ -98,7 +98,7 @@ def match_family(joint_names: Sequence[str]) -> tuple[BvhFamily, dict[str, int]]
     """
     index = {name.rsplit(":", 1)[-1]: joint for joint, name in reversed(list(enumerate(joint_names)))}
     found: list[tuple[int, BvhFamily, dict[str, int]]] = []
-    lacking: list[tuple[int, str, list[str]]] = []
+    lacking: list[tuple[int, int, str, list[str]]] = []
     for family in bvh_families():
         matched = {
             joint: index[next(alias for alias in aliases if alias in index)]
@@ -107,11 +107,11 @@ def match_family(joint_names: Sequence[str]) -> tuple[BvhFamily, dict[str, int]]
         }
         missing = [family.aliases[joint][0] for joint in REQUIRED if joint not in matched]
         if missing:
-            lacking.append((len(missing), family.name, missing))
+            lacking.append((len(missing), -len(matched), family.name, missing))
         else:
             found.append((len(matched), family, matched))
     if not found:
-        _, name, missing = min(lacking)
+        _, _, name, missing = min(lacking)
         raise InputRejected(
             f"has joint names of no known skeleton; nearest is {name!r}, which lacks {', '.join(missing[:6])} "
             "(the table is config/bvh_names.yaml)"

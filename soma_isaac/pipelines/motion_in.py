@@ -24,7 +24,7 @@ def load_motion(
     Args:
         path: An npz (AMASS, SOMA, Kimodo, BONES-SEED) or BVH file.
         source_fps: Frame rate [Hz] where the file states none; it wins where the file does.
-        up_axis: ``y`` or ``z`` where an AMASS or SOMA file's world is known; ``None`` decides and records it.
+        up_axis: ``y`` or ``z`` where an AMASS, SOMA or BVH file's world is known; ``None`` decides and records it.
         name: What to call the source in the provenance, e.g. a path relative to the user's folder.
 
     Raises:
@@ -34,7 +34,7 @@ def load_motion(
     if path.suffix.lower() == ".bvh":
         from soma_isaac.inversion.bvh_joints import read_bvh_motion
 
-        return read_bvh_motion(path, source_fps=source_fps, name=name)
+        return read_bvh_motion(path, source_fps=source_fps, name=name, up_axis=up_axis)
     if path.suffix.lower() != ".npz":
         raise InputRejected(f"has the suffix {path.suffix!r}; expected {' or '.join(MOTION_SUFFIXES)}", str(path))
     archive = open_npz(path)
