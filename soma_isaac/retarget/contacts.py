@@ -15,16 +15,20 @@ BALL_ABOVE_FLOOR = 0.02
 """Height [m] of the joint at the ball of the foot above the sole (spec: floor = 1st percentile of it minus 0.02)."""
 
 
+FOOT_HEIGHT = 0.15
+"""No ankle [m] of a standing foot is higher above the floor."""
+
+
 @dataclass(frozen=True)
 class ContactConfig:
-    """Thresholds of the contact detector, with hysteresis: a phase must reach ``on`` once and lasts while below ``off``.
+    """Thresholds of the contact detector: a phase must be below ``on`` once and lasts while it is below ``off``.
 
     Attributes:
         speed_on: [m/s] of the joint.
         speed_off: [m/s].
-        ball_on: Height [m] of the ball joint above the floor for the template body (1.767 m).
+        ball_on: Height [m] of the ball joint above where it is when the person stands, for the template body (1.767 m).
         ball_off: [m].
-        heel_on: Height [m] of the ankle joint above the floor for the template body (1.767 m).
+        heel_on: The same of the ankle joint.
         heel_off: [m].
         gap: Interruptions shorter than this [s] are closed.
         shortest: Phases shorter than this [s] are dropped.
@@ -32,10 +36,10 @@ class ContactConfig:
 
     speed_on: float = 0.30
     speed_off: float = 0.42
-    ball_on: float = 0.07
-    ball_off: float = 0.08
-    heel_on: float = 0.105
-    heel_off: float = 0.125
+    ball_on: float = 0.05
+    ball_off: float = 0.06
+    heel_on: float = 0.033
+    heel_off: float = 0.053
     gap: float = 0.05
     shortest: float = 0.05
 
@@ -88,7 +92,7 @@ def detect_contacts(human: HumanKeypoints, config: ContactConfig) -> FootContact
 
     def phases(points: np.ndarray, on: float, off: float) -> np.ndarray:
         speed = _speed(points, human.fps)
-        height = points[..., 2] - floor
+        height = points[..., 2] - _standing_height(points[..., 2], speed < config.speed_on, floor)
         begin = (speed < config.speed_on) & (height < on * size)
         keep = (speed < config.speed_off) & (height < off * size)
         flags = [_clean(_hysteresis(begin[:, f], keep[:, f]), config, human.fps) for f in range(2)]
@@ -103,6 +107,15 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
     """Half-open intervals [start, stop) in which ``flags`` [T] is true."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def _standing_height(heights: np.ndarray, slow: np.ndarray, floor: float) -> float:
+    """Height of a joint of the feet when they stand: low among the slow frames, and no higher than a foot is tall.
+
+    Flexing toes dip below the sole of a standing foot in some data, so that the floor alone does not tell.
+    """
+    candidates = heights[slow & (heights < floor + FOOT_HEIGHT)]
+    return float(np.percentile(candidates, 20.0)) if candidates.size else floor + BALL_ABOVE_FLOOR
 
 
 def _speed(points: np.ndarray, fps: float) -> np.ndarray:

@@ -113,6 +113,16 @@ def point_jacobian(poses: BodyPoses, points: np.ndarray, moves: np.ndarray) -> n
     return jacobian
 
 
+def height_jacobian(poses: BodyPoses, points: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Only the vertical rows [T, P, 6 + N] of :func:`point_jacobian`."""
+    frames, count, _ = points.shape
+    jacobian = np.zeros((frames, count, poses.axes.shape[1] + 3))
+    jacobian[:, :, 2] = 1.0
+    across = poses.axes[:, None, :, 0] * points[:, :, None, 1] - poses.axes[:, None, :, 1] * points[:, :, None, 0]
+    jacobian[:, :, 3:] = (across - poses.moments[:, None, :, 2]) * moves
+    return jacobian
+
+
 def rotation_jacobian(poses: BodyPoses, moves: np.ndarray) -> np.ndarray:
     """Angular velocity Jacobian [T, K, 3, 6 + N], world axes, of K bodies; ``moves`` [K, 3 + N] bool."""
     frames, rotations, _ = poses.axes.shape

@@ -11,6 +11,7 @@ from soma_isaac.retarget.jacobian import (
     BodyPoses,
     Configuration,
     log_left_inverse,
+    height_jacobian,
     moving_rotations,
     point_jacobian,
     pose_bodies,
@@ -43,8 +44,9 @@ class TaskWeights:
         torso: Orientation of the torso [1/rad].
         hand: Orientation of a hand [1/rad].
         bearable: Orientation error [rad] beyond which the cost grows linearly instead of with the square.
-        ground: Knees, elbows and wrists that are too near the floor [1/m].
-        ground_radius: Distance of those points that the floor should keep [m].
+        ground: Knees, elbows and wrists too near the floor, and corners of the soles below it [1/m].
+        ground_radius: Distance of the former that the floor should keep [m].
+        sole_give: Depth [m] from which the latter are pushed up; planted soles are held at zero by their own terms.
         softness: Width of the soft onset of contact terms [m].
         settle: Time [s] over which a foot's weights change between swinging and planted.
     """
@@ -65,8 +67,9 @@ class TaskWeights:
     torso: float = 5.0
     hand: float = 2.0
     bearable: float = 0.5
-    ground: float = 30.0
+    ground: float = 60.0
     ground_radius: float = 0.05
+    sole_give: float = 0.004
     softness: float = 0.004
     settle: float = 0.1
 
@@ -101,7 +104,12 @@ class PoseTasks:
         self._bodies, self._offsets = sites.bodies, sites.offsets
         self._oriented = sites.oriented
         self._point_moves, self._oriented_moves = moves[sites.bodies], moves[sites.oriented]
-        self._ground = [POINTS.index(name) for name in GROUND_POINTS]
+        ground = [POINTS.index(name) for name in GROUND_POINTS]
+        corners = robot.sole_points.shape[1]
+        self._low_bodies = np.concatenate([sites.bodies[ground], np.repeat(robot.foot_bodies, corners)])
+        self._low_offsets = np.concatenate([sites.offsets[ground], robot.sole_points.reshape(-1, 3)])
+        self._clearance = np.repeat([weights.ground_radius, -weights.sole_give], [len(ground), 2 * corners])
+        self._low_moves = moves[self._low_bodies].astype(np.float64)
         self._combine = _combinations()
         lengths = np.linalg.norm(targets.segments[0], axis=-1)
         self._goals = np.concatenate(
@@ -140,7 +148,7 @@ class PoseTasks:
     def linearise(self, poses: BodyPoses, which: slice) -> Linearisation:
         """Residuals and Jacobians of the frames ``which`` whose body poses are given."""
         w = self.weights
-        points = self._points(poses)
+        points = self._points(poses, self._bodies, self._offsets)
         jacobian = point_jacobian(poses, points, self._point_moves)
         frames, _, _, dof = jacobian.shape
         combined = (self._combine @ jacobian.reshape(frames, len(POINTS), -1)).reshape(frames, -1, 3, dof)
@@ -157,14 +165,14 @@ class PoseTasks:
         turning = log_left_inverse(error) @ rotation_jacobian(poses, self._oriented_moves)
         rows.append((turn[..., None] * turning).reshape(frames, -1, dof))
 
-        value, slope = soft_excess(w.ground_radius - points[:, self._ground, 2], w.softness)
+        low = self._points(poses, self._low_bodies, self._low_offsets)
+        value, slope = soft_excess(self._clearance - low[:, :, 2], w.softness)
         residuals.append(w.ground * value)
-        rows.append((-w.ground * slope)[..., None] * jacobian[:, self._ground, 2])
+        rows.append((-w.ground * slope)[..., None] * height_jacobian(poses, low, self._low_moves))
         return Linearisation(np.concatenate(residuals, axis=1), np.concatenate(rows, axis=1))
 
-    def _points(self, poses: BodyPoses) -> np.ndarray:
-        offset = (poses.rotations[:, self._bodies] @ self._offsets[:, :, None])[..., 0]
-        return poses.positions[:, self._bodies] + offset
+    def _points(self, poses: BodyPoses, bodies: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        return poses.positions[:, bodies] + (poses.rotations[:, bodies] @ offsets[:, :, None])[..., 0]
 
     def residual(self, configuration: Configuration) -> np.ndarray:
         """Residuals [T, R] of all frames."""
