@@ -124,7 +124,7 @@ def turn_to_diagonals(quads: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     pairs = np.asarray(triangles).reshape(-1, 2, 3)
     if len(pairs) != len(quads):
         raise RigMismatch(f"{len(triangles)} triangles for {len(quads)} quads")
-    holds = np.stack([(pairs == quads[:, corner, None, None]).any(axis=2) for corner in range(4)], axis=1)
+    holds = np.stack([np.equal(pairs, quads[:, corner, None, None]).any(axis=2) for corner in range(4)], axis=1)
     in_both, in_one = holds.all(axis=2), holds.any(axis=2)
     along_02, along_13 = in_both[:, 0] & in_both[:, 2], in_both[:, 1] & in_both[:, 3]
     split = (along_02 ^ along_13) & in_one.all(axis=1)

@@ -20,6 +20,8 @@ from soma_isaac.rig.skeleton import (
     template_rest_rotations,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:Gimbal lock")  # any angles do that give the same matrix
+
 LEFT, UP, AHEAD = np.eye(3)
 INDEX = {name: joint for joint, name in enumerate(POSE_JOINT_NAMES)}
 

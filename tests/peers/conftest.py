@@ -5,13 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
-from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.rig.skeleton import data_path
 
 
 @pytest.fixture(scope="session")
 def soma_data_root(tmp_path_factory):
     """A data_root for py-soma-x: our rig, our twist table, and a shape model that starts at our bind shape (cm)."""
+    from soma_isaac.formats.rig_usd import load_template_rig  # here, because not every peer environment has USD
+
     root = tmp_path_factory.mktemp("soma_assets")
     for name in ("SOMA_template_rig.usda", "SOMA_procedural_transforms.json"):
         shutil.copy(data_path(name), root / name)
