@@ -102,7 +102,7 @@ def test_helpers_turn_about_their_axis_below_their_parent(axes, identities):
     )
     bind_rotations = Rotation.random(2 * identities, random_state=5).as_matrix().reshape(identities, 2, 3, 3)
     bind_offsets = rng.normal(size=(identities, 2, 3))
-    angles, rows = rng.normal(size=(batch, 2)), [[(0, 0.25), (1, -0.75)], []]
+    angles, rows = rng.normal(size=(batch, 2)), [[(0, 0.25), (1, -0.75)], [(1, 0.5)]]
     out = wp.full((batch, 2), wp.mat44(*[np.inf] * 16), dtype=wp.mat44, device="cpu")
     launch_helpers(
         helper_table(axes, signs, rows, bind_rotations, bind_offsets),
@@ -117,6 +117,19 @@ def test_helpers_turn_about_their_axis_below_their_parent(axes, identities):
             row = body % identities
             local = rigid(bind_rotations[row, helper] @ turn, bind_offsets[row, helper])
             np.testing.assert_allclose(out.numpy()[body, helper], parents[body, helper] @ local, atol=2e-6)
+
+
+def test_a_helper_without_entries_is_rigid():
+    parents = rigid(Rotation.random(2, random_state=6).as_matrix().reshape(1, 2, 3, 3))
+    eye = np.tile(np.eye(3), (1, 2, 1, 1))
+    out = wp.full((1, 2), wp.mat44(*[np.inf] * 16), dtype=wp.mat44, device="cpu")
+    launch_helpers(
+        helper_table((0, 0), (1.0, 1.0), [[], []], eye, np.zeros((1, 2, 3))),
+        transforms=array(parents, wp.mat44),
+        angles=wp.full((1, 1), 2.0, dtype=wp.float32, device="cpu"),
+        helpers_out=out,
+    )
+    np.testing.assert_allclose(out.numpy()[0], parents[0], atol=1e-6)
 
 
 def test_misfits_are_refused_by_name():
