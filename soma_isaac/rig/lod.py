@@ -124,10 +124,10 @@ def turn_to_diagonals(quads: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     pairs = np.asarray(triangles).reshape(-1, 2, 3)
     if len(pairs) != len(quads):
         raise RigMismatch(f"{len(triangles)} triangles for {len(quads)} quads")
-    holds = np.stack([np.equal(pairs, quads[:, corner, None, None]).any(axis=2) for corner in range(4)], axis=1)
-    in_both, in_one = holds.all(axis=2), holds.any(axis=2)
-    along_02, along_13 = in_both[:, 0] & in_both[:, 2], in_both[:, 1] & in_both[:, 3]
-    split = (along_02 ^ along_13) & in_one.all(axis=1)
+    held = (pairs[:, None] == quads[:, :, None, None]).any(axis=3).sum(axis=2)  # [Q, 4] triangles that hold a corner
+    along_02 = (held[:, [0, 2]] == 2).all(axis=1)
+    along_13 = (held[:, [1, 3]] == 2).all(axis=1)
+    split = (along_02 ^ along_13) & (held >= 1).all(axis=1)
     if not split.all():
         raise RigMismatch(f"triangles of quad {int(np.flatnonzero(~split)[0])} do not split it")
     return np.where(along_13, 1, 0)

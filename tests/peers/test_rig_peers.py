@@ -1,7 +1,6 @@
 """The template rig as other software sees it: py-soma-x 0.2.1 and 0.3.4, and NVIDIA's USD asset validator."""
 
 import importlib.metadata
-import shutil
 import subprocess
 import sys
 from pathlib import Path
