@@ -11,9 +11,11 @@ import json
 
 import numpy as np
 import pytest
+from scipy.sparse import csc_array
 from scipy.spatial.transform import Rotation
 
 from soma_isaac.body import SomaBody
+from soma_isaac.body.layout import joint_layout
 from soma_isaac.formats.rig_usd import load_template_rig, read_rig
 
 pytestmark = pytest.mark.peer
@@ -145,3 +147,53 @@ def test_rest_positions_of_the_peer_are_the_template(soma, data_root):
         poses[joint - 1] = bind[parents[joint], :3, :3].T @ bind[joint, :3, :3]
     theirs = peer_pose(soma, layer, poses[None], bind[1, None, :3, 3], absolute=True)
     np.testing.assert_allclose(theirs["joints"][0], bind[1:, :3, 3], atol=TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def folded_root(data_root, tmp_path_factory):
+    """Assets of the v0.1 kind: the 78-joint rig, weights folded, inside the shape file; no twist helpers at all."""
+    root = tmp_path_factory.mktemp("soma_folded")
+    rig = load_template_rig()
+    layout, mesh = joint_layout(rig, twist=False), rig.mesh("mid")
+    dense = np.zeros((mesh.vertex_count, 78))
+    np.add.at(dense, (np.arange(mesh.vertex_count)[:, None], layout.slots[mesh.joint_indices]), mesh.joint_weights)
+    columns = csc_array(dense)
+    parents = np.maximum(layout.parents, 0)
+    record = dict(np.load(data_root / "SOMA_neutral.npz"))
+    for name, world in (("bind", layout.bind_T_world_joint), ("t", layout.rest_T_world_joint)):
+        world = world.copy()
+        world[:, :3, 3] *= 100.0
+        local = np.linalg.inv(world[parents]) @ world
+        local[0] = world[0]
+        record[f"{name}_pose_world"], record[f"{name}_pose_local"] = world.astype("f4"), local.astype("f4")
+    np.savez(
+        root / "SOMA_neutral.npz",
+        **record,
+        joint_names=np.array(rig.public_joint_names),
+        joint_parent_ids=parents,
+        bind_shape=(mesh.points * 100.0).astype("f4"),
+        skinning_weights_data=columns.data.astype("f4"),
+        skinning_weights_indices=columns.indices,
+        skinning_weights_indptr=columns.indptr,
+        skinning_weights_shape=np.array(columns.shape),
+    )
+    return root
+
+
+@pytest.mark.parametrize("lod", ["mid", "low"])
+def test_folded_rig(soma, folded_root, lod, record_property):
+    torch, layer_type = soma
+    layer = layer_type(
+        data_root=str(folded_root),
+        identity_model_type="soma",
+        device="cpu",
+        lod=lod,
+        correctives_model_path=None,
+        enable_procedural_transforms=False,
+    )
+    with torch.no_grad():
+        layer.prepare_identity(torch.zeros(1, 128))
+    poses, transl = random_batch(8, 0.4, 15)
+    body = SomaBody(load_template_rig(), lod=lod, twist=False)
+    ours, theirs = body.pose(body.prepare(), poses, transl), peer_pose(soma, layer, poses, transl)
+    assert largest_difference(ours, theirs, record_property) < TOLERANCE
