@@ -1,8 +1,42 @@
-"""The last pass over a clip: joint speeds within limits, whatever the targets ask for."""
+"""What is done to solved frames: windows of a long clip joined, joint speeds held within limits."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from soma_isaac.math.so3 import continuous_quats
+from soma_isaac.retarget.jacobian import Configuration
+
+
+def window_spans(count: int, window: int, overlap: int) -> list[tuple[int, int]]:
+    """Half-open spans that cover ``count`` items, neighbours sharing at least ``overlap``; one span if all fit."""
+    if count <= window:
+        return [(0, count)]
+    overlap = max(1, min(overlap, window - 1))
+    pieces = int(np.ceil((count - overlap) / (window - overlap)))
+    starts = np.round(np.linspace(0, count - window, pieces)).astype(int)
+    return [(int(start), int(start) + window) for start in starts]
+
+
+def join(first: Configuration, second: Configuration, begin: int) -> Configuration:
+    """Append ``second``, whose frame 0 is frame ``begin`` of the clip, to ``first``; shared frames are blended smoothly.
+
+    Only the middle half of the shared frames is blended: what lies nearer to an end was solved without its neighbours.
+    """
+    shared = len(first) - begin
+    u = np.clip(2.0 * (np.arange(shared) + 0.5) / max(shared, 1) - 0.5, 0.0, 1.0)
+    share = (u**3 * (u * (6.0 * u - 15.0) + 10.0))[:, None]
+
+    def blend(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        middle = (1.0 - share) * left[begin:] + share * right[:shared]
+        return np.concatenate([left[:begin], middle, right[shared:]])
+
+    left, right = continuous_quats(first.root_quat_wxyz), continuous_quats(second.root_quat_wxyz)
+    if shared and np.dot(left[-1], right[shared - 1]) < 0.0:
+        right = -right
+    quats = blend(left, right)
+    quats /= np.linalg.norm(quats, axis=1, keepdims=True)
+    return Configuration(blend(first.root_pos, second.root_pos), quats, blend(first.joint_pos, second.joint_pos))
 
 
 def limit_speed(joints: np.ndarray, steps: np.ndarray) -> np.ndarray:

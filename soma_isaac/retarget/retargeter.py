@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from soma_isaac.math.so3 import continuous_quats, quat_wxyz_from_matrix
+from soma_isaac.math.so3 import continuous_quats
 from soma_isaac.motion.resample import resample
 from soma_isaac.motion.robot import RobotMotion
 from soma_isaac.motion.soma import SomaMotion
@@ -16,9 +16,9 @@ from soma_isaac.retarget.footplan import FootPlanConfig
 from soma_isaac.retarget.human import HumanKeypoints, human_keypoints
 from soma_isaac.retarget.initial import initial_configuration
 from soma_isaac.retarget.jacobian import Configuration
-from soma_isaac.retarget.refine import limit_speed
+from soma_isaac.retarget.refine import join, limit_speed, window_spans
 from soma_isaac.retarget.robot import RobotModel
-from soma_isaac.retarget.solve import ClipSolver, SolverConfig, densify
+from soma_isaac.retarget.solve import ClipSolver, SolverConfig, densify, largest_steps
 from soma_isaac.retarget.targets import ScaleConfig, Targets, build_targets
 from soma_isaac.retarget.tasks import TaskWeights
 
@@ -83,31 +83,56 @@ def retarget_keypoints(
 def _solve(
     targets: Targets, fps: float, robot: RobotModel, config: RetargetConfig, start: np.ndarray | None
 ) -> Configuration:
+    """Solve window by window and blend where windows overlap."""
+    stride = max(1, int(fps / config.solver.coarse_rate))
+    last = len(targets) - 1
+    # The last interval is shorter where the stride does not divide the length.
+    knots = np.append(np.arange(0, last, stride), last)
+    guess = initial_configuration(robot, targets.frames(knots))
+    if start is not None:
+        posture = np.clip(start, robot.lower, robot.upper)
+        guess = replace(guess, joint_pos=np.tile(posture, (len(knots), 1)))
+    done: Configuration | None = None
+    for first, stop in window_spans(len(knots), config.solver.window // stride, config.solver.overlap // stride):
+        begin, end = knots[first], knots[stop - 1] + 1
+        part = _solve_window(
+            targets.frames(slice(begin, end)),
+            knots[first:stop] - begin,
+            guess.frames(slice(first, stop)),
+            fps,
+            robot,
+            config,
+        )
+        done = part if done is None else join(done, part, begin)
+    assert done is not None
+    steps = largest_steps(robot, config.solver, fps)
+    return replace(done, joint_pos=limit_speed(done.joint_pos, steps))
+
+
+def _solve_window(
+    targets: Targets,
+    knots: np.ndarray,
+    guess: Configuration,
+    fps: float,
+    robot: RobotModel,
+    config: RetargetConfig,
+) -> Configuration:
+    """Gauss-Newton on every few frames until it settles, then on all of them."""
     solver = config.solver
     parts = (config.weights, config.avoidance, solver)
-    frames = len(targets)
-    stride = max(1, int(fps / solver.coarse_rate))
-    # The last coarse frame repeats the clip's last frame where the stride does not divide the length.
-    coarse_frames = (
-        np.minimum(np.arange(0, frames - 1 + stride, stride), frames - 1) if frames > 1 else np.zeros(1, int)
-    )
-    coarse = ClipSolver(robot, targets.frames(coarse_frames), fps / stride, *parts)
-    configuration = initial_configuration(robot, targets.frames(coarse_frames))
-    if start is not None:
-        posture = np.tile(np.clip(start, coarse.lower, coarse.upper), (len(coarse_frames), 1))
-        configuration = replace(configuration, joint_pos=posture)
-    encounters: list = []
+    stride = int(knots[1] - knots[0]) if len(knots) > 1 else 1
+    coarse = ClipSolver(robot, targets.frames(knots), fps / stride, *parts)
+    configuration, encounters = guess, []
     for iteration in range(solver.coarse_iterations):
-        if iteration >= 3:
+        if iteration >= solver.free_iterations:
             encounters = coarse.encounters(configuration)
         cohesion = solver.cohesion * solver.cohesion_decay**iteration
-        cohesion = cohesion if cohesion > 0.01 else 0.0
         configuration, move = coarse.iterate(configuration, encounters, cohesion)
-        if move < solver.tolerance and encounters:
+        if move < solver.tolerance and iteration > solver.free_iterations:
             break
-    configuration = densify(configuration, np.arange(len(coarse_frames)) * float(stride), np.arange(frames))
     fine = ClipSolver(robot, targets, fps, *parts)
+    configuration = densify(configuration, knots, np.arange(len(targets)))
     encounters = fine.encounters(configuration)
     for _ in range(solver.fine_iterations):
         configuration, _ = fine.iterate(configuration, encounters)
-    return replace(configuration, joint_pos=limit_speed(configuration.joint_pos, fine.largest_steps))
+    return configuration

@@ -32,11 +32,14 @@ class SolverConfig:
     Attributes:
         coarse_rate: Rate [Hz] of the first solve, on a subset of the frames.
         coarse_iterations: Most Gauss-Newton iterations there.
+        free_iterations: How many of them ignore self-collision.
         fine_iterations: Gauss-Newton iterations at the full rate.
         cohesion: Weight [1/rad] on the joints' differences between coarse frames in the first coarse iteration. It keeps
             neighbours in one branch (a shoulder can be turned two ways) while all of them are still far away.
         cohesion_decay: Factor of that weight from one iteration to the next.
         tolerance: The coarse solve ends when no coordinate moves further [rad, m].
+        window: Longer clips are solved in windows of about this many frames, so that memory is bounded.
+        overlap: Frames that neighbouring windows share.
         damping: Least addition to the diagonal of the normal equations.
         damping_onset: First addition around a frame whose cost has risen.
         posture: Weight [1/rad] that pulls joints to the posture of rest.
@@ -56,10 +59,13 @@ class SolverConfig:
 
     coarse_rate: float = 12.5
     coarse_iterations: int = 12
+    free_iterations: int = 3
     cohesion: float = 3.0
     cohesion_decay: float = 0.4
     fine_iterations: int = 3
     tolerance: float = 3e-4
+    window: int = 1000
+    overlap: int = 120
     damping: float = 1e-6
     damping_onset: float = 0.3
     posture: float = 0.02
@@ -74,6 +80,11 @@ class SolverConfig:
     leg_jerk: float = 48000.0
     waist_jerk: float = 12000.0
     arm_jerk: float = 36000.0
+
+
+def largest_steps(robot: RobotModel, config: SolverConfig, fps: float) -> np.ndarray:
+    """[N] rad, how far each joint may move between frames."""
+    return np.minimum(config.speed_margin * robot.velocity_limit, config.largest_speed) / fps
 
 
 def smoothing_for(robot: RobotModel, config: SolverConfig, fps: float) -> Smoothing:
@@ -119,7 +130,7 @@ class ClipSolver:
         self.lower = robot.lower + config.limit_margin
         self.upper = robot.upper - config.limit_margin
         self.rest = rest_posture(robot)
-        self.largest_steps = np.minimum(config.speed_margin * robot.velocity_limit, config.largest_speed) / fps
+        self.largest_steps = largest_steps(robot, config, fps)
         self.damping = np.full(len(targets), config.damping)
         self._cost: np.ndarray | None = None
 
@@ -135,7 +146,7 @@ class ClipSolver:
         """
         blocks, gradient, cost = self._normal_equations(configuration, encounters)
         smoothing, bands = self.smoothing, self.bands
-        if cohesion > 0.0:
+        if cohesion > 0.01:
             smoothing = smoothing.with_velocity(cohesion)
             bands = smoothing.bands(len(configuration))
         gradient += smoothing.gradient(configuration)

@@ -10,8 +10,8 @@ from soma_isaac.math.so3 import rotvec_from_matrix
 from soma_isaac.retarget.jacobian import (
     BodyPoses,
     Configuration,
-    log_left_inverse,
     height_jacobian,
+    log_left_inverse,
     moving_rotations,
     point_jacobian,
     pose_bodies,
