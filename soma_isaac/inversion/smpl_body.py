@@ -60,11 +60,36 @@ TRUNK_RATIO = 1.06
 """SMPL's hip-to-shoulder height over the template's (0.457 m over 0.431 m); neck and head are about the template's."""
 HEAD_RATIO = 0.97
 HAND_RATIO = 0.97
-SIZE_RANGE = (0.75, 1.3)
-STILL_SPEED = 0.2
 
 
-def _mirrored(offset: tuple[float, float, float], side: str) -> np.ndarray:
+@dataclass(frozen=True)
+class BodySize:
+    """A person's size over the mean SMPL person of 1.70 m, in parts.
+
+    Attributes:
+        scale: Trunk, arms and head.
+        hip: Pelvis to hip joints.
+        thigh: Hip to knee.
+        shank: Knee to ankle.
+        foot: Ankle to ball, and ankle to sole.
+        reason: How it was found, for the provenance.
+    """
+
+    scale: float
+    hip: float
+    thigh: float
+    shank: float
+    foot: float
+    reason: str
+
+    @classmethod
+    def uniform(cls, scale: float, reason: str) -> BodySize:
+        """Mean proportions in one size."""
+        return cls(scale, scale, scale, scale, scale, reason)
+
+
+def mirrored(offset: tuple[float, float, float] | np.ndarray, side: str) -> np.ndarray:
+    """An offset [3] of the left side, for ``side``."""
     return np.array(offset) * ((1.0, 1.0, 1.0) if side == "Left" else (-1.0, 1.0, 1.0))
 
 
@@ -87,12 +112,12 @@ def rest_turns() -> dict[str, np.ndarray]:
             ("HandThumb2", "HandThumb3", "thumb_tip"),
             ("HandThumb3", "HandThumbEnd", "thumb_tip"),
         ):
-            turns[side + joint] = shortest_arc(template[index(side + child)], _mirrored(ZERO_POSE[key], side))
+            turns[side + joint] = shortest_arc(template[index(side + child)], mirrored(ZERO_POSE[key], side))
         level = np.array([1.0, 0.0, 1.0])
-        foot = shortest_arc(template[index(f"{side}ToeBase")] * level, _mirrored(ZERO_POSE["ball"], side) * level)
+        foot = shortest_arc(template[index(f"{side}ToeBase")] * level, mirrored(ZERO_POSE["ball"], side) * level)
         turns[f"{side}Foot"] = turns[f"{side}ToeBase"] = foot
         knuckle = sum(template[index(f"{side}HandMiddle{part}")] for part in (1, 2))
-        hand = shortest_arc(np.asarray(knuckle), _mirrored(ZERO_POSE["middle"], side))
+        hand = shortest_arc(np.asarray(knuckle), mirrored(ZERO_POSE["middle"], side))
         turns[f"{side}Hand"] = hand
         for name, segments in FINGERS[:4]:
             for segment in segments:
@@ -100,125 +125,53 @@ def rest_turns() -> dict[str, np.ndarray]:
     return turns
 
 
-def rest_offsets(scale: float) -> np.ndarray:
-    """T-pose offsets [78, 3] m of a SOMA body with mean SMPL proportions, ``scale`` 1 being 1.70 m tall.
+def rest_offsets(size: BodySize) -> np.ndarray:
+    """T-pose offsets [78, 3] m of a SOMA body with the proportions of an SMPL person of that size.
 
     Hip joints, knees, ankles and balls stand where SMPL has them, so that feet planted in the source stay planted;
     shoulders, elbows and wrists too, but for the spread of the spine; the rest is the template's, scaled in parts.
     """
     template = template_rest_offsets()
-    offsets = template * HAND_RATIO
     index = PUBLIC_JOINT_NAMES.index
-
-    def put(name: str, offset: np.ndarray) -> None:
-        offsets[index(name)] = offset
-
+    offsets = template * (HAND_RATIO * size.scale)
     for name in ("Spine1", "Spine2", "Chest", "Neck1", "LeftShoulder", "RightShoulder", "LeftArm", "RightArm"):
-        put(name, template[index(name)] * TRUNK_RATIO)
+        offsets[index(name)] = template[index(name)] * (TRUNK_RATIO * size.scale)
     for name in ("Neck2", "Head", "HeadEnd", "Jaw", "LeftEye", "RightEye"):
-        put(name, template[index(name)] * HEAD_RATIO)
+        offsets[index(name)] = template[index(name)] * (HEAD_RATIO * size.scale)
+    bones = (("Shin", "knee", size.thigh), ("Foot", "ankle", size.shank))
+    bones += (("ForeArm", "elbow", size.scale), ("Hand", "wrist", size.scale))
     for side in ("Left", "Right"):
-        hip = template[index(f"{side}Leg")].copy()
-        hip[0] = _mirrored(ZERO_POSE["hip"], side)[0]
-        put(f"{side}Leg", hip)
-        for child, key in (("Shin", "knee"), ("Foot", "ankle"), ("ForeArm", "elbow"), ("Hand", "wrist")):
+        offsets[index(f"{side}Leg")] = hips_to_leg(side, size)
+        for child, key, part in bones:
             bone = template[index(side + child)]
-            put(side + child, bone / np.linalg.norm(bone) * np.linalg.norm(ZERO_POSE[key]))
-        ball = _mirrored(ZERO_POSE["ball"], side)
-        put(f"{side}ToeBase", rest_turns()[f"{side}Foot"].T @ ball)
+            offsets[index(side + child)] = bone * (np.linalg.norm(ZERO_POSE[key]) / np.linalg.norm(bone) * part)
+        ball = mirrored(ZERO_POSE["ball"], side)
+        offsets[index(f"{side}ToeBase")] = rest_turns()[f"{side}Foot"].T @ ball * size.foot
     offsets[0] = 0.0
-    leg = np.linalg.norm(ZERO_POSE["knee"]) + np.linalg.norm(ZERO_POSE["ankle"])
-    offsets[1] = (0.0, leg - offsets[index("LeftLeg"), 1] + SOLE_BELOW_ANKLE, 0.0)
-    return offsets * scale
+    leg = np.linalg.norm(ZERO_POSE["knee"]) * size.thigh + np.linalg.norm(ZERO_POSE["ankle"]) * size.shank
+    offsets[1] = (0.0, leg - offsets[index("LeftLeg"), 1] + SOLE_BELOW_ANKLE * size.foot, 0.0)
+    return offsets
+
+
+def hips_to_leg(side: str, size: BodySize) -> np.ndarray:
+    """SOMA's Hips to the hip joint [3] m: as far out as SMPL's, as low and ahead as the template's."""
+    template = template_rest_offsets()[PUBLIC_JOINT_NAMES.index(f"{side}Leg")]
+    return np.array([mirrored(ZERO_POSE["hip"], side)[0], template[1], template[2]]) * size.hip
 
 
 def pelvis_from_trans(trans: np.ndarray, scale: float, model: str, up_axis: str) -> np.ndarray:
     """SMPL pelvis [T, 3] m in the Y-up world from ``trans`` [T, 3] m (already Y-up)."""
-    return trans + scale * _pelvis_shift(model, up_axis)
+    return trans + scale * pelvis_shift(model, up_axis)
 
 
-def _pelvis_shift(model: str, up_axis: str) -> np.ndarray:
+def pelvis_shift(model: str, up_axis: str) -> np.ndarray:
+    """Pelvis of the mean person minus ``trans`` [3] m in the Y-up world, for a file with that up axis."""
     x, y, z = PELVIS_FROM_TRANS[model]
     # the shift is constant in the file's axes; a Z-up file's (x, y, z) are our (z, x, y)
     return np.array([y, z, x]) if up_axis == "z" else np.array([x, y, z])
 
 
-def hips_from_pelvis(pelvis: np.ndarray, pelvis_rotation: np.ndarray, scale: float) -> np.ndarray:
+def hips_from_pelvis(pelvis: np.ndarray, pelvis_rotation: np.ndarray, size: BodySize) -> np.ndarray:
     """SOMA Hips [T, 3] m such that the hip joints coincide with SMPL's."""
-    left = template_rest_offsets()[PUBLIC_JOINT_NAMES.index("LeftLeg")]
-    shift = np.array([0.0, ZERO_POSE["hip"][1] - left[1], ZERO_POSE["hip"][2] - left[2]])
-    return pelvis + pelvis_rotation @ (scale * shift)
-
-
-@dataclass(frozen=True)
-class SizeEstimate:
-    """A person's size.
-
-    Attributes:
-        scale: Over the mean person of 1.70 m.
-        stature: ``scale`` x 1.70 m.
-        reason: How it was found, for the provenance.
-        pelvis_shift: The shift from ``trans`` to the pelvis in file axes [m], as text.
-    """
-
-    scale: float
-    stature: float
-    reason: str
-    pelvis_shift: str
-
-
-def estimate_size(
-    world: np.ndarray, trans: np.ndarray, fps: float, model: str, gender: str | None, up_axis: str
-) -> SizeEstimate:
-    """Size at which the lowest sole meets the floor (y = 0) while it stands still.
-
-    With the joint rotations given, a mean person's lowest sole point hangs ``L(t)`` below the pelvis, which is
-    ``trans_y + s d_y`` above the floor, so the sole is at the floor where ``s (L - d_y) = trans_y``. Frames count in
-    which that point moves slower than 0.2 m/s; feet on a step or a chair give too large a value and a swinging foot
-    is no stance, hence the lower quartile. Without a usable stance the mean stature of the stated gender is taken.
-
-    Args:
-        world: [T, 22, 3, 3] world rotations of SMPL's joints, Y-up.
-        trans: [T, 3] m, Y-up.
-        fps: Frame rate [Hz].
-        model: SMPL model name.
-        gender: Stated gender.
-        up_axis: Up axis of the file.
-    """
-    shift = _pelvis_shift(model, up_axis)
-    prior = STATURE_BY_GENDER[gender] / MEAN_STATURE
-    soles = _soles_below_pelvis(world)
-    lowest = soles[..., 1].argmin(axis=1)
-    frames = np.arange(len(soles))
-    depth = -soles[frames, lowest, 1] - shift[1]
-    ratio = trans[:, 1] / depth
-    placed = trans[:, None] + prior * (soles + shift)
-    speed = np.zeros(len(soles))
-    if len(soles) > 1:
-        step = np.linalg.norm(np.diff(placed, axis=0), axis=-1) * fps
-        speed = np.concatenate([step[:1], step])[frames, lowest]
-    usable = (speed < STILL_SPEED) & (depth > 0.1)
-    scale, reason = prior, f"mean of gender {gender or 'unknown'}; no stance was found"
-    if usable.sum() >= max(1, min(5, len(soles) // 2)):
-        found = float(np.quantile(ratio[usable], 0.25))
-        if SIZE_RANGE[0] <= found <= SIZE_RANGE[1]:
-            scale, reason = found, f"the soles meet the floor in {int(usable.sum())} of {len(soles)} frames"
-        else:
-            reason = f"mean of gender {gender or 'unknown'}; the lowest sole is not at the file's zero height"
-    shown = ", ".join(f"{value * scale:+.3f}" for value in PELVIS_FROM_TRANS[model])
-    return SizeEstimate(scale, scale * MEAN_STATURE, reason, f"({shown}) m")
-
-
-def _soles_below_pelvis(world: np.ndarray) -> np.ndarray:
-    """Sole points [T, 6, 3] m of the mean person relative to the pelvis, Y-up."""
-    points = []
-    for side, hip in (("Left", 1), ("Right", 2)):
-        offsets = [_mirrored(ZERO_POSE[key], side) for key in ("hip", "knee", "ankle")]
-        joints = (0, hip, hip + 3)
-        ankle = sum(world[:, joint] @ offset for joint, offset in zip(joints, offsets, strict=True))
-        heel, ball, tip = (_mirrored(tuple(point), side) for point in SOLE_POINTS)
-        points.append(ankle + world[:, hip + 6] @ heel)
-        points.append(ankle + world[:, hip + 6] @ ball)
-        ball_joint = _mirrored(ZERO_POSE["ball"], side)
-        points.append(ankle + world[:, hip + 6] @ ball_joint + world[:, hip + 9] @ (tip - ball_joint))
-    return np.stack(points, axis=1)
+    shift = np.array(ZERO_POSE["hip"]) * size.hip - hips_to_leg("Left", size)
+    return pelvis + pelvis_rotation @ shift

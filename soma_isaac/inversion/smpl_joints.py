@@ -23,14 +23,16 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.formats.amass import AmassClip
 from soma_isaac.inversion.smpl_body import (
     FINGERS,
+    MEAN_STATURE,
+    PELVIS_FROM_TRANS,
     SMPL_PARENTS,
-    SizeEstimate,
-    estimate_size,
+    BodySize,
     hips_from_pelvis,
     pelvis_from_trans,
     rest_offsets,
     rest_turns,
 )
+from soma_isaac.inversion.smpl_size import estimate_size
 from soma_isaac.math.frames import yup_from_zup_points, yup_from_zup_rotations
 from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
 from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
@@ -43,17 +45,20 @@ COLLAR_SHARE = 0.6
 """Length of SMPL's collar bone (0.10 m) over SOMA's clavicle (0.16 m)."""
 
 
-def soma_from_amass(clip: AmassClip, source: str, up_axis: str | None = None) -> SomaMotion:
+def soma_from_amass(
+    clip: AmassClip, source: str, up_axis: str | None = None, size: BodySize | None = None
+) -> SomaMotion:
     """Convert an AMASS clip.
 
     Args:
         clip: The clip, world axes as in the file.
         source: Name of the source for the provenance.
         up_axis: ``y`` or ``z`` if the user says so; ``None`` decides (see :func:`decide_up_axis`).
+        size: The person's size if it is known; ``None`` fits it to the clip.
 
     Returns:
-        The motion in the Y-up SOMA world. The body is estimated: mean proportions in the size at which the feet meet
-        the floor; gender and betas are kept as coefficients of the source's own model.
+        The motion in the Y-up SOMA world. The body is estimated: mean proportions, with the leg lengths at which
+        standing feet stay where they are; gender and betas are kept as coefficients of the source's own model.
 
     Raises:
         InputRejected: ``up_axis`` is neither ``y`` nor ``z``.
@@ -66,20 +71,21 @@ def soma_from_amass(clip: AmassClip, source: str, up_axis: str | None = None) ->
     trans = clip.trans
     if axis == "z":
         world, trans = yup_from_zup_rotations(world), yup_from_zup_points(trans)
-    size = estimate_size(world, trans, clip.fps, clip.model, clip.gender, axis)
+    if size is None:
+        size = estimate_size(world, trans, clip.fps, clip.model, clip.gender, axis)
     turned = soma_world_rotations(world, clip)
     rotations = turned.copy()
     for joint, parent in enumerate(POSE_PARENTS):
         if parent >= 0:
             rotations[:, joint] = np.swapaxes(turned[:, parent], -1, -2) @ turned[:, joint]
     pelvis = pelvis_from_trans(trans, size.scale, clip.model, axis)
-    hips = hips_from_pelvis(pelvis, world[:, 0], size.scale)
+    hips = hips_from_pelvis(pelvis, world[:, 0], size)
     notes = (*clip.notes, *_body_notes(size, clip))
     return SomaMotion(
         clip.fps,
         rotations,
         hips,
-        MotionIdentity(clip.model, clip.betas, clip.gender, rest_offsets(size.scale), "estimated"),
+        MotionIdentity(clip.model, clip.betas, clip.gender, rest_offsets(size), "estimated"),
         Provenance(source, clip.digest, "amass", clip.fps_key, axis, axis_source, notes),
     )
 
@@ -187,10 +193,13 @@ def _add_fingers(world: dict[str, np.ndarray], side: str, wrist: np.ndarray, rot
             world[joint] = turned @ turns[joint]
 
 
-def _body_notes(size: SizeEstimate, clip: AmassClip) -> tuple[str, ...]:
+def _body_notes(size: BodySize, clip: AmassClip) -> tuple[str, ...]:
     hands = () if clip.hands is not None else ("the layout has no finger rotations; fingers stay at rest",)
+    shift = ", ".join(f"{value * size.scale:+.3f}" for value in PELVIS_FROM_TRANS[clip.model])
+    parts = f"hips {size.hip:.3f}, thighs {size.thigh:.3f}, shanks {size.shank:.3f}, feet {size.foot:.3f}"
     return (
         *hands,
-        f"body estimated: mean SMPL proportions, stature {size.stature:.3f} m ({size.reason}); betas are kept unused",
-        f"pelvis placed {size.pelvis_shift} from trans: the mean body's, its share that depends on betas is unknown",
+        f"body estimated: stature {size.scale * MEAN_STATURE:.3f} m ({size.reason}); over the mean SMPL person of "
+        f"{MEAN_STATURE:.2f} m: trunk and arms {size.scale:.3f}, {parts}; betas are kept unused",
+        f"pelvis placed ({shift}) m from trans: the mean body's, its share that depends on betas is unknown",
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soma_isaac.inversion.smpl_body import PELVIS_FROM_TRANS, ZERO_POSE
+from soma_isaac.inversion.smpl_body import PELVIS_FROM_TRANS, ZERO_POSE, mirrored
 from soma_isaac.math.frames import ROTATION_ZUP_FROM_YUP, zup_from_yup_points
 from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
 
@@ -23,11 +23,6 @@ def rotation_about(axis: int, angle: np.ndarray | float) -> np.ndarray:
     rotvec = np.zeros((*np.shape(angle), 3))
     rotvec[..., axis] = angle
     return matrix_from_rotvec(rotvec)
-
-
-def mirrored(offset: tuple[float, float, float] | np.ndarray, side: str) -> np.ndarray:
-    """An offset [3] of the left side, for ``side``."""
-    return np.array(offset) * np.array([1.0 if side == "Left" else -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)

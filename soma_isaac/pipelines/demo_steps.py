@@ -14,9 +14,9 @@ import numpy as np
 from scipy.interpolate import BPoly
 from scipy.ndimage import gaussian_filter1d
 
-from soma_isaac.inversion.smpl_body import SOLE_BELOW_ANKLE, SOLE_POINTS, ZERO_POSE
+from soma_isaac.inversion.smpl_body import SOLE_BELOW_ANKLE, SOLE_POINTS, ZERO_POSE, mirrored
 from soma_isaac.math.so3 import matrix_from_rotvec
-from soma_isaac.pipelines.demo_body import SIDES, FootTrack, mirrored, rotation_about
+from soma_isaac.pipelines.demo_body import SIDES, FootTrack, rotation_about
 
 TOE_OUT = np.radians(7.0)
 ZERO_POSE_TOE_OUT = float(np.arctan2(ZERO_POSE["ball"][0], ZERO_POSE["ball"][2]))

@@ -10,7 +10,7 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.formats.amass import read_amass
 from soma_isaac.formats.guard import SourceBytes
 from soma_isaac.formats.npz import NpzArchive
-from soma_isaac.inversion.smpl_body import rest_offsets
+from soma_isaac.inversion.smpl_body import BodySize, rest_offsets
 from soma_isaac.inversion.smpl_joints import rotvec_between, soma_from_amass
 from soma_isaac.math.frames import yup_from_zup_points, zup_from_yup_points
 from soma_isaac.math.so3 import geodesic_angle, matrix_from_rotvec
@@ -23,9 +23,12 @@ SMPL_NAMES = list(KEYPOINT_JOINTS)
 pytestmark = pytest.mark.py312
 
 
-def convert(arrays, up_axis=None, **changes):
+MEAN = BodySize.uniform(1.05, "given")
+
+
+def convert(arrays, up_axis=None, size=None, **changes):
     clip = read_amass(NpzArchive(SourceBytes.of(npz(arrays, **changes), "a.npz")))
-    return soma_from_amass(clip, "a.npz", up_axis)
+    return soma_from_amass(clip, "a.npz", up_axis, size)
 
 
 def positions(motion):
@@ -37,13 +40,14 @@ def at(places, name):
 
 
 def scale_of(motion):
-    return motion.identity.rest_offsets[1, 1] / rest_offsets(1.0)[1, 1]
+    """Leg length over the mean person's."""
+    return motion.identity.rest_offsets[1, 1] / rest_offsets(BodySize.uniform(1.0, ""))[1, 1]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_legs_stand_where_smpl_has_them(seed):
     arrays = random_clip(seed)
-    motion = convert(arrays)
+    motion = convert(arrays, size=MEAN)
     smpl = yup_from_zup_points(joint_positions(arrays["poses"], arrays["trans"], scale_of(motion)))
     soma = positions(motion)
     for name in ("hip", "knee", "ankle", "foot"):
@@ -57,7 +61,7 @@ def test_legs_stand_where_smpl_has_them(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_arms_point_where_smpls_point(seed):
     arrays = random_clip(seed, amplitude=0.8)
-    motion = convert(arrays)
+    motion = convert(arrays, size=MEAN)
     smpl = yup_from_zup_points(joint_positions(arrays["poses"], arrays["trans"], scale_of(motion)))
     soma = positions(motion)
     for side in ("left", "right"):
@@ -69,7 +73,7 @@ def test_arms_point_where_smpls_point(seed):
 
 def test_the_zero_pose_has_the_shape_of_smpls():
     arrays = random_clip(frames=3, amplitude=0.0)
-    motion = convert(arrays)
+    motion = convert(arrays, size=MEAN)
     smpl = yup_from_zup_points(joint_positions(arrays["poses"], arrays["trans"], scale_of(motion)))
     soma = positions(motion)
     for name, limit in (("left_shoulder", 0.02), ("right_wrist", 0.02), ("neck", 0.04), ("head", 0.07)):
@@ -84,7 +88,7 @@ def test_a_bent_trunk_carries_the_shoulders_along():
     poses = arrays["poses"].copy()
     for joint in (3, 6, 9):
         poses[:, 3 * joint] = np.radians(20.0)
-    motion = convert(arrays, poses=poses)
+    motion = convert(arrays, size=MEAN, poses=poses)
     smpl = yup_from_zup_points(joint_positions(poses, arrays["trans"], scale_of(motion)))
     for name in ("left_shoulder", "right_shoulder"):
         error = np.linalg.norm(at(positions(motion), name) - smpl[:, SMPL_NAMES.index(name)], axis=-1).max()
@@ -106,20 +110,25 @@ def test_size_is_found_where_the_soles_meet_the_floor(scale):
     trans[:, 2] = scale * 0.064 - joints[:, 7, 2]
     motion = convert(arrays, poses=poses, trans=trans)
     np.testing.assert_allclose(scale_of(motion), scale, rtol=0.01)
-    assert "soles meet the floor" in " ".join(motion.provenance.notes)
+    assert "fitted to 2 stances" in " ".join(motion.provenance.notes)
     ankles = at(positions(motion), "left_ankle")
     np.testing.assert_allclose(ankles[:, 1], 0.064 * scale, atol=0.01)
     assert motion.identity.rest_source == "estimated"
 
 
-def test_without_a_floor_the_mean_of_the_gender_is_taken():
+def test_without_a_stance_the_mean_of_the_gender_is_taken():
     arrays = random_clip(frames=30, amplitude=0.0)
-    motion = convert(arrays, trans=arrays["trans"] + [0.0, 0.0, 2.0], gender=np.array("male"))
-    np.testing.assert_allclose(scale_of(motion), 1.77 / 1.70, rtol=1e-6)
-    assert "not at the file's zero height" in " ".join(motion.provenance.notes)
     flying = convert(arrays, trans=arrays["trans"] + np.outer(np.arange(30.0) / 10.0, [1.0, 0.0, 0.0]))
+    np.testing.assert_allclose(scale_of(flying), 1.64 / 1.70, rtol=1e-9)
     assert "no stance was found" in " ".join(flying.provenance.notes)
     assert (flying.identity.gender, len(flying.identity.coefficients)) == ("female", 16)
+
+
+def test_feet_on_a_ledge_say_nothing_about_size():
+    arrays = random_clip(frames=30, amplitude=0.0)
+    motion = convert(arrays, trans=np.broadcast_to([0.0, 0.0, 2.9], (30, 3)), gender=np.array("male"))
+    np.testing.assert_allclose(scale_of(motion), 1.77 / 1.70, rtol=1e-6)
+    assert "none of them at the file's zero height" in " ".join(motion.provenance.notes)
 
 
 def test_y_up_files_are_told_apart():
