@@ -1,8 +1,8 @@
 """A closed-form first guess: every limb's joint angles from the wanted directions and orientations, frame by frame.
 
-Whole-clip Gauss-Newton follows the valley that it starts in. This guess starts it in the right one: each limb is solved on
-its own as if all its joints met in points, and where a ball joint made of three hinges can be turned in two ways, the
-way is chosen over the whole clip (dynamic programming), so that limits are respected and no limb flips.
+Whole-clip Gauss-Newton follows the valley that it starts in. This guess starts it in the right one: each limb is solved
+on its own as if all its joints met in points, and where a ball joint made of three hinges can be turned in two ways,
+the way is chosen over the whole clip (dynamic programming), so that limits are respected and no limb flips.
 """
 
 from __future__ import annotations

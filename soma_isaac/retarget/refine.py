@@ -19,7 +19,8 @@ def window_spans(count: int, window: int, overlap: int) -> list[tuple[int, int]]
 
 
 def join(first: Configuration, second: Configuration, begin: int) -> Configuration:
-    """Append ``second``, whose frame 0 is frame ``begin`` of the clip, to ``first``; shared frames are blended smoothly.
+    """Append ``second``, whose frame 0 is frame ``begin`` of the clip, to ``first``; shared frames are blended
+    smoothly.
 
     Only the middle half of the shared frames is blended: what lies nearer to an end was solved without its neighbours.
     """
@@ -49,8 +50,8 @@ def limit_speed(joints: np.ndarray, steps: np.ndarray) -> np.ndarray:
     Returns:
         [T, N]; columns that keep the limit are returned as they are, and the range of no column grows.
 
-    The path through the middle between the lowest majorant and the highest minorant with that slope: both have the slope
-    limit, so their mean has it, and no path with the limit is nearer in the maximum norm.
+    The path through the middle between the lowest majorant and the highest minorant with that slope: both have the
+    slope limit, so their mean has it, and no path with the limit is nearer in the maximum norm.
     """
     out = joints.copy()
     if len(joints) < 2:

@@ -65,8 +65,8 @@ def retarget_keypoints(
         human: Keypoints [T].
         robot: The robot.
         config: Weights.
-        start: [N] rad, joint positions with which the coarse solve begins in every frame; a closed-form guess per frame if
-            not given. Where the solve finds the same valley, the result is the same within its tolerance.
+        start: [N] rad, joint positions with which the coarse solve begins in every frame; a closed-form guess per frame
+            if not given. Where the solve finds the same valley, the result is the same within its tolerance.
     """
     targets = build_targets(human, robot, config.scale, config.contact, config.foot_plan)
     configuration = _solve(targets, human.fps, robot, config, start)

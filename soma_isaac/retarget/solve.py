@@ -34,8 +34,8 @@ class SolverConfig:
         coarse_iterations: Most Gauss-Newton iterations there.
         free_iterations: How many of them ignore self-collision.
         fine_iterations: Gauss-Newton iterations at the full rate.
-        cohesion: Weight [1/rad] on the joints' differences between coarse frames in the first coarse iteration. It keeps
-            neighbours in one branch (a shoulder can be turned two ways) while all of them are still far away.
+        cohesion: Weight [1/rad] on the joints' differences between coarse frames in the first coarse iteration. It
+            keeps neighbours in one branch (a shoulder can be turned two ways) while all of them are still far away.
         cohesion_decay: Factor of that weight from one iteration to the next.
         tolerance: The coarse solve ends when no coordinate moves further [rad, m].
         window: Longer clips are solved in windows of about this many frames, so that memory is bounded.
@@ -43,8 +43,8 @@ class SolverConfig:
         damping: Least addition to the diagonal of the normal equations.
         damping_onset: First addition around a frame whose cost has risen.
         posture: Weight [1/rad] that pulls joints to the posture of rest.
-        limit_rounds: How often per iteration coordinates that would leave their limits are held there and the rest solved
-            again.
+        limit_rounds: How often per iteration coordinates that would leave their limits are held there and the rest
+            solved again.
         limit_margin: Distance [rad] kept from position limits.
         largest_step: Per iteration and coordinate [rad, m].
         speed_margin: Share of the robot's velocity limits that is used.

@@ -73,10 +73,12 @@ class ScaleConfig:
     """From the person's size to the robot's.
 
     Attributes:
-        leg_fill: Share of the robot's straight leg that a straight human leg becomes; the rest is reserve for the knees.
-        stance: Share of the robot's wider hips that is added to the distance of the feet, along the pelvis' side: 0 keeps
-            the person's scaled steps, 1 the directions of the legs.
-        ankle_turn: Largest turn [rad] of a person's foot against the shank that is believed; more is an error of the data.
+        leg_fill: Share of the robot's straight leg that a straight human leg becomes; the rest is reserve for the
+            knees.
+        stance: Share of the robot's wider hips that is added to the distance of the feet, along the pelvis' side: 0
+            keeps the person's scaled steps, 1 the directions of the legs.
+        ankle_turn: Largest turn [rad] of a person's foot against the shank that is believed; more is an error of the
+            data.
     """
 
     leg_fill: float = 0.985
@@ -93,7 +95,8 @@ class Targets:
         hips: [T, 3] m, middle of the hip keypoints.
         trunk: [T, 3] m, from the hips' middle to the shoulders' middle.
         segments: [T, 8, 3] m, limb vectors by :data:`SEGMENTS`.
-        reach: [T, 4, 3] m, from the hips' middle to elbows and wrists by :data:`REACHED`, the person's by the robot's size.
+        reach: [T, 4, 3] m, from the hips' middle to elbows and wrists by :data:`REACHED`, the person's by the robot's
+            size.
         orientations: [T, 6, 3, 3] by :data:`BODIES`; the feet's are the plan's.
         knee_axes: [T, 2, 3] unit, the person's knee axes, towards the left.
         feet: The foot plan.

@@ -186,8 +186,8 @@ AHEAD = 0.4
 def soft_excess(value: np.ndarray, softness: float) -> tuple[np.ndarray, np.ndarray]:
     """Soft one-sided penalty ``0.5 softplus(value)^2`` as a residual r and its slope s, for Gauss-Newton.
 
-    ``r s`` is the penalty's gradient. ``s^2`` is its curvature a little further inside: a hard hinge, or the plain slope
-    of the softplus, underrates the curvature ahead and makes the steps chatter with period 2.
+    ``r s`` is the penalty's gradient. ``s^2`` is its curvature a little further inside: a hard hinge, or the plain
+    slope of the softplus, underrates the curvature ahead and makes the steps chatter with period 2.
     """
     scaled = np.maximum(value / softness, -30.0)  # nothing is felt there, and slopes stay above zero
     plus, gate = _softplus(scaled)
