@@ -23,7 +23,7 @@ class SourceBytes:
     """A foreign file, read once.
 
     Attributes:
-        path: The path as the user gave it.
+        path: What errors call the file: its path or a name that the user knows.
         data: Its bytes.
         digest: sha256 of ``data``, hex.
     """
@@ -38,27 +38,28 @@ class SourceBytes:
         return cls(path, data, hashlib.sha256(data).hexdigest())
 
 
-def read_source(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> SourceBytes:
-    """Read a regular file once, at most ``limits.file_bytes``.
+def read_source(path: Path, limits: ReadLimits = DEFAULT_LIMITS, name: str | None = None) -> SourceBytes:
+    """Read a regular file once, at most ``limits.file_bytes``; ``name`` is what errors call it instead of its path.
 
     Raises:
         InputRejected: It cannot be opened, is no regular file, is empty or over the budget, or is being written.
     """
+    shown = str(path) if name is None else name
     try:
         if not path.is_file():
-            raise InputRejected("is not a regular file", str(path))
+            raise InputRejected("is not a regular file", shown)
         size = path.stat().st_size
         if size > limits.file_bytes:
-            raise InputRejected(f"is larger than the budget of {limits.file_bytes} bytes", str(path))
+            raise InputRejected(f"is larger than the budget of {limits.file_bytes} bytes", shown)
         with path.open("rb") as stream:
             data = stream.read(size + 1)  # never the whole budget: read() takes the memory it is offered
     except OSError as error:
-        raise InputRejected(f"cannot be read: {error.strerror or error}", str(path)) from error
+        raise InputRejected(f"cannot be read: {error.strerror or error}", shown) from error
     if not data:
-        raise InputRejected("is empty", str(path))
+        raise InputRejected("is empty", shown)
     if len(data) != size:
-        raise InputRejected("changed its size while it was read", str(path))
-    return SourceBytes.of(data, str(path))
+        raise InputRejected("changed its size while it was read", shown)
+    return SourceBytes.of(data, shown)
 
 
 def parse_fps(value: object, key: str, path: str | None = None) -> float:

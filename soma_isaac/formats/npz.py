@@ -261,10 +261,10 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def open_npz(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> NpzArchive:
-    """Read an npz file once and check its directory.
+def open_npz(path: Path, limits: ReadLimits = DEFAULT_LIMITS, name: str | None = None) -> NpzArchive:
+    """Read an npz file once and check its directory; ``name`` is what errors call it instead of its path.
 
     Raises:
         InputRejected: It cannot be read or is no sound npz.
     """
-    return NpzArchive(read_source(path, limits), limits)
+    return NpzArchive(read_source(path, limits, name), limits)

@@ -25,7 +25,7 @@ def load_motion(
         path: An npz (AMASS, SOMA, Kimodo, BONES-SEED) or BVH file.
         source_fps: Frame rate [Hz] where the file states none; it wins where the file does.
         up_axis: ``y`` or ``z`` where an AMASS, SOMA or BVH file's world is known; ``None`` decides and records it.
-        name: What to call the source in the provenance, e.g. a path relative to the user's folder.
+        name: What to call the source in the provenance and in errors, e.g. a path relative to the user's folder.
 
     Raises:
         InputRejected: The file is of no supported format, or not what it claims to be.
@@ -36,8 +36,8 @@ def load_motion(
 
         return read_bvh_motion(path, source_fps=source_fps, name=name, up_axis=up_axis)
     if path.suffix.lower() != ".npz":
-        raise InputRejected(f"has the suffix {path.suffix!r}; expected {' or '.join(MOTION_SUFFIXES)}", str(path))
-    archive = open_npz(path)
+        raise InputRejected(f"has the suffix {path.suffix!r}; expected {' or '.join(MOTION_SUFFIXES)}", source)
+    archive = open_npz(path, name=name)
     try:
         if is_kimodo(archive):
             return read_kimodo(archive, source, source_fps)
@@ -50,5 +50,5 @@ def load_motion(
     except InputRejected as error:
         if error.path is not None:
             raise
-        raise InputRejected(error.reason, str(path)) from error
-    raise InputRejected(f"is no motion format that we read; its arrays are {', '.join(archive.keys[:20])}", str(path))
+        raise InputRejected(error.reason, source) from error
+    raise InputRejected(f"is no motion format that we read; its arrays are {', '.join(archive.keys[:20])}", source)
