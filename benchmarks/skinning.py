@@ -269,7 +269,7 @@ def table(rows: list[Row]) -> str:
         "arrays of results; py-soma-x has no such option and runs under `torch.no_grad()`. Ratios are py-soma-x over",
         "soma_isaac: how many times faster.",
         "",
-        f"Machine: {machine()}.",
+        f"Machine: {machine()}.{'' if any(row['device'] != 'cpu' for row in rows) else ' No CUDA device.'}",
         "",
         *(f"* {line}" for line, _ in targets(rows)),
     ]
