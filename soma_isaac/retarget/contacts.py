@@ -38,8 +38,8 @@ class ContactConfig:
     speed_off: float = 0.42
     ball_on: float = 0.05
     ball_off: float = 0.06
-    heel_on: float = 0.033
-    heel_off: float = 0.053
+    heel_on: float = 0.045
+    heel_off: float = 0.055
     gap: float = 0.05
     shortest: float = 0.05
 

@@ -19,8 +19,7 @@ def window_spans(count: int, window: int, overlap: int) -> list[tuple[int, int]]
 
 
 def join(first: Configuration, second: Configuration, begin: int) -> Configuration:
-    """Append ``second``, whose frame 0 is frame ``begin`` of the clip, to ``first``; shared frames are blended
-    smoothly.
+    """Append ``second``, whose frame 0 is frame ``begin`` of the clip, to ``first``, blending the shared frames.
 
     Only the middle half of the shared frames is blended: what lies nearer to an end was solved without its neighbours.
     """

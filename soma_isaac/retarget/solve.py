@@ -51,7 +51,8 @@ class SolverConfig:
         largest_speed: No joint is faster than this [rad/s], whatever the robot allows.
         speed_onset: Share of the resulting largest speed at which braking begins.
         brake: Weight [1/rad] of a joint's step beyond that.
-        root_jerk: Standard jerk [m/s^3] and [rad/s^3] of the root that costs as much as one radian of a limb.
+        root_jerk: Standard jerk [m/s^3] of the root that costs as much as one radian of a limb.
+        root_turn_jerk: The same of its rotation [rad/s^3].
         leg_jerk: Of leg joints [rad/s^3].
         waist_jerk: Of waist joints [rad/s^3].
         arm_jerk: Of arm joints [rad/s^3].
@@ -76,7 +77,8 @@ class SolverConfig:
     largest_speed: float = 19.5
     speed_onset: float = 0.8
     brake: float = 30.0
-    root_jerk: float = 4000.0
+    root_jerk: float = 1000.0
+    root_turn_jerk: float = 4000.0
     leg_jerk: float = 48000.0
     waist_jerk: float = 12000.0
     arm_jerk: float = 36000.0
@@ -90,7 +92,7 @@ def largest_steps(robot: RobotModel, config: SolverConfig, fps: float) -> np.nda
 def smoothing_for(robot: RobotModel, config: SolverConfig, fps: float) -> Smoothing:
     """Weights of jerk (and, far weaker, of velocity, which settles what no other term decides)."""
     scales = [_jerk_scale(name, config) for name in robot.joint_names]
-    jerk = (fps**3 / np.array([config.root_jerk] * ROOT_DOF + scales)) ** 2
+    jerk = (fps**3 / np.array([config.root_jerk] * 3 + [config.root_turn_jerk] * 3 + scales)) ** 2
     slow = (fps * 1e-3) ** 2 * np.ones(len(jerk))
     return Smoothing({1: slow, 3: jerk})
 

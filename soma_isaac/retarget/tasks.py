@@ -69,9 +69,9 @@ class TaskWeights:
     bearable: float = 0.5
     ground: float = 60.0
     ground_radius: float = 0.05
-    sole_give: float = 0.004
+    sole_give: float = 0.006
     softness: float = 0.004
-    settle: float = 0.1
+    settle: float = 0.08
 
 
 @dataclass(frozen=True, eq=False)
