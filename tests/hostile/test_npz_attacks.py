@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.kimodo import REDUCED_JOINT_NAMES
@@ -282,3 +284,21 @@ def test_scrambled_files_raise_nothing_else(tmp_path):
             load_motion(path)
         except InputRejected as error:
             assert error.path is not None
+
+
+@given(
+    name=st.sampled_from(["amass", "kimodo", "soma"]),
+    value=st.sampled_from([np.nan, np.inf, -np.inf, 1e30]),
+    draw=st.data(),
+)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_one_bad_value_anywhere_names_its_frame(name, value, draw, tmp_path):
+    with np.load(io.BytesIO(files()[name])) as stored:
+        arrays = {key: stored[key].copy() for key in stored.files}
+    key = draw.draw(st.sampled_from([key for key, array in arrays.items() if array.ndim > 1]))
+    at = tuple(draw.draw(st.integers(0, size - 1)) for size in arrays[key].shape)
+    arrays[key][at] = value
+    path = tmp_path / "bad.npz"
+    path.write_bytes(npz_bytes(arrays))
+    with pytest.raises(InputRejected, match=rf"{key}.*(frame {at[0]}\b|\({at[0]}, )"):
+        load_motion(path)
