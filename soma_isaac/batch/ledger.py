@@ -100,6 +100,9 @@ class Ledger:
     Args:
         folder: The output folder.
 
+    Attributes:
+        records: What earlier runs recorded; what this one appends is not kept in memory.
+
     Raises:
         LedgerCorrupt: A line before the last cannot be read.
         OSError: The disk refused.
@@ -140,7 +143,6 @@ class Ledger:
             self.close()
             raise
         self._size += len(line)
-        self.records.append(record)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from soma_isaac.batch.job import CONVERTED, DISK, ConversionJob, Outcome
@@ -55,7 +55,8 @@ class Batch:
         ledger: Open ledger of the folder.
         progress: What the user sees.
         options: What the run may do.
-        states: Terminal record per input, filled as they come.
+        states: Terminal record per input, filled as they come; without outputs and details, which the ledger has.
+        attempts: Attempts per input under its key, of all runs.
     """
 
     plan: Sequence[PlanEntry]
@@ -65,6 +66,7 @@ class Batch:
     progress: Progress
     options: BatchOptions = field(default_factory=BatchOptions)
     states: dict[str, LedgerRecord] = field(default_factory=dict)
+    attempts: Counter[str] = field(default_factory=Counter)
 
     def run(self, supervisor: Supervisor) -> Mapping[str, LedgerRecord]:
         """Bring every entry to a terminal state, or stop early on a signal or by ``strict``.
@@ -105,14 +107,15 @@ class Batch:
     def _sort_out(self) -> tuple[list[ConversionJob], list[ConversionJob]]:
         """Record what the plan settled, keep what earlier runs settled, and return the jobs left: together, alone."""
         known = latest(self.ledger.records)
+        keys = {entry.input: entry.key for entry in self.plan}
+        self.attempts.update(r.input for r in self.ledger.records if keys.get(r.input) == r.key)
         jobs, jobs_alone = [], []
         for entry in self.plan:
             record = known.get((entry.input, entry.key))
             if entry.verdict:
                 if record is None or record.state != entry.verdict:
                     record = LedgerRecord(entry.input, entry.key, entry.verdict, reason=entry.reason)
-                    self.ledger.append(record)
-                    self.states[record.input] = record
+                    self._append(record)
                     self.progress.ended(record)
                 else:
                     self._keep(record)
@@ -147,16 +150,12 @@ class Batch:
         """Run jobs; returns those to be tried once more, alone."""
         entries = {entry.input: entry for entry in self.plan}
         by_input = {job.input: job for job in jobs}
-        attempts = Counter(dict.fromkeys(by_input, 0))
-        for record in self.ledger.records:
-            if record.input in by_input and record.key == entries[record.input].key:
-                attempts[record.input] += 1
         retried: list[ConversionJob] = []
         with closing(supervisor.run(jobs, alone)) as outcomes:
             for outcome in outcomes:
-                record = self._conclude(entries[outcome.input], outcome, attempts[outcome.input] + 1)
-                self.ledger.append(record)
-                self.states[record.input] = record
+                self.attempts[outcome.input] += 1
+                record = self._conclude(entries[outcome.input], outcome, self.attempts[outcome.input])
+                self._append(record)
                 if record.state in RETRIED_STATES and not alone and not self.options.strict:
                     retried.append(by_input[outcome.input])
                     log.warning("%s: %s, tried once more, alone", shown(record.input), record.state)
@@ -193,8 +192,12 @@ class Batch:
         if path.is_symlink() or not path.is_file() or sha256_of_file(path) != digest:
             raise OutputConflict(f"'{shown(name)}' exists with other bytes; move it away, or replace=true")
 
+    def _append(self, record: LedgerRecord) -> None:
+        self.ledger.append(record)
+        self.states[record.input] = replace(record, outputs={}, details={})
+
     def _keep(self, record: LedgerRecord) -> None:
-        self.states[record.input] = record
+        self.states[record.input] = replace(record, outputs={}, details={})
         self.progress.settled(record)
 
     def _strict_end(self) -> bool:

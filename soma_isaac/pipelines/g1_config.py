@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from soma_isaac.errors import InputRejected
-from soma_isaac.formats.reference_clip import FORMATS
 from soma_isaac.motion.soma import check_fps
 from soma_isaac.pipelines.config import ConfigRefused, nearest
 
-FORMAT_SUFFIXES = {name: clip_format.extension for name, clip_format in FORMATS.items()}
+# The next two repeat what formats.reference_clip.FORMATS and motion_in.MOTION_SUFFIXES say (a test holds them equal):
+# with them the parent would import scipy, and every command, ``--help`` too, would take twice as long to answer.
+FORMAT_SUFFIXES = {"beyondmimic": ".npz", "mjlab": ".npz", "amp": ".npz", "csv": ".csv"}
+MOTION_SUFFIXES = (".npz", ".bvh")
 DETAILS_FOLDER = "details"
 MODES = ("run", "status", "verify")
 

@@ -28,6 +28,7 @@ from soma_isaac.formats.atomic import sha256_of_file, write_file
 from soma_isaac.pipelines.config import config_yaml, settings_digest
 from soma_isaac.pipelines.fingerprint import code_digest
 from soma_isaac.pipelines.g1_config import (
+    MOTION_SUFFIXES,
     REFUSED_SUFFIXES,
     G1RefsConfig,
     check_config,
@@ -35,7 +36,6 @@ from soma_isaac.pipelines.g1_config import (
     output_names,
     skipped_name,
 )
-from soma_isaac.pipelines.motion_in import MOTION_SUFFIXES
 from soma_isaac.rig.skeleton import data_path
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,6 @@ import numpy as np
 
 from soma_isaac.errors import RigMismatch
 from soma_isaac.math.arrays import frozen_array
-from soma_isaac.math.so3 import matrix_from_quat_xyzw
 
 _FINGERS = {
     "Thumb": ("1", "2", "3", "End"),
@@ -146,6 +145,8 @@ def template_rest_offsets() -> np.ndarray:
 @functools.lru_cache(maxsize=1)
 def template_rest_rotations() -> np.ndarray:
     """T-pose world orientations ``O_j`` [78, 3, 3] of the template's joints: columns are local axes in the world."""
+    from soma_isaac.math.so3 import matrix_from_quat_xyzw  # scipy: the commands start without it
+
     quats_xyzw = frozen_array("rest_rotations", _template_record()["rest_rotations_world_xyzw"], (78, 4))
     return frozen_array("rest_rotations", matrix_from_quat_xyzw(quats_xyzw), (78, 3, 3))
 

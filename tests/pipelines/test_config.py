@@ -10,6 +10,7 @@ import yaml
 from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_yaml, dotted_keys, settings_digest
 from soma_isaac.pipelines.g1_config import (
     FORMAT_SUFFIXES,
+    MOTION_SUFFIXES,
     G1RefsConfig,
     SourceConfig,
     check_config,
@@ -95,3 +96,11 @@ def test_digest_is_of_what_changes_bytes():
 def test_resolved_config_is_yaml_with_its_digest():
     fields = yaml.safe_load(config_yaml(G1RefsConfig(workers=3), "d" * 64))
     assert fields["digest"] == "d" * 64 and fields["workers"] == 3 and fields["formats"] == list(FORMAT_SUFFIXES)
+
+
+def test_suffixes_are_those_of_writers_and_readers():
+    from soma_isaac.formats.reference_clip import FORMATS
+    from soma_isaac.pipelines.motion_in import MOTION_SUFFIXES as READ
+
+    assert {name: clip_format.extension for name, clip_format in FORMATS.items()} == FORMAT_SUFFIXES
+    assert MOTION_SUFFIXES == READ

@@ -182,10 +182,10 @@ def test_duplicate_outputs_do_not_start(command, source, tmp_path):
 
 
 def test_parent_never_loads_the_solver():
-    """Pinocchio, Warp and USD belong to the workers and to the report; the parent survives what they do."""
+    """Solver, Warp and USD belong to the workers and to the report; the parent survives what they do."""
     code = (
         "import sys; import soma_isaac.pipelines.command;"
-        "print([m for m in ('pinocchio', 'daqp', 'warp', 'pxr', 'torch', 'matplotlib') if m in sys.modules])"
+        "print([m for m in ('pinocchio', 'daqp', 'warp', 'pxr', 'torch', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,17 +73,28 @@ def disk(monkeypatch):
 
 
 @pytest.fixture
-def source(tmp_path) -> Path:
-    return make_source(tmp_path / "source", CLIPS)
+def folder(tmp_path) -> Iterator[Path]:
+    """A folder in memory where there is one: thousands of real fsyncs would take minutes on a busy disk."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or shutil.disk_usage(memory).free < 32_000_000:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        yield Path(name)
 
 
 @pytest.fixture
-def undisturbed(disk, source, tmp_path) -> tuple[dict[str, bytes], int]:
+def source(folder) -> Path:
+    return make_source(folder / "source", CLIPS)
+
+
+@pytest.fixture
+def undisturbed(disk, source, folder) -> tuple[dict[str, bytes], int]:
     watch = FailingOs()
     disk(watch)
-    report = run_inline(source, tmp_path / "good", formats=FORMATS)
+    report = run_inline(source, folder / "good", formats=FORMATS)
     assert report.exit_code == 0
-    return results(tmp_path / "good"), watch.count
+    return results(folder / "good"), watch.count
 
 
 def assert_whole(out: Path, expected: dict[str, bytes]) -> None:
@@ -90,13 +104,13 @@ def assert_whole(out: Path, expected: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
-def test_disk_refuses_each_call(lasting, disk, source, undisturbed, tmp_path):
+def test_disk_refuses_each_call(lasting, disk, source, undisturbed, folder):
     """Full, failing or read-only disk at call n, for all n: the run says so, nothing is torn, the next completes."""
     expected, calls = undisturbed
     assert calls > 60, "the watch sees too little"
     refused = 0
     for index in range(calls):
-        out = tmp_path / f"out{index}"
+        out = folder / f"out{index}"
         error = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)[index % 4]
         disk(FailingOs(index, error, lasting))
         try:
@@ -114,12 +128,12 @@ def test_disk_refuses_each_call(lasting, disk, source, undisturbed, tmp_path):
     assert refused >= calls - 2
 
 
-def test_power_goes_at_each_call(disk, source, undisturbed, tmp_path):
+def test_power_goes_at_each_call(disk, source, undisturbed, folder):
     """The deterministic sister of the kill tests: no cleanup runs after call n, for all n."""
     expected, calls = undisturbed
     left_staged = 0
     for index in range(calls):
-        out = tmp_path / f"out{index}"
+        out = folder / f"out{index}"
         disk(FailingOs(index, None, lasting=True))
         with pytest.raises(PowerCut):
             run_inline(source, out, formats=FORMATS)
@@ -132,18 +146,18 @@ def test_power_goes_at_each_call(disk, source, undisturbed, tmp_path):
     assert left_staged > 0, "no cut came between stage and rename: the test shows nothing"
 
 
-def test_replacing_is_as_safe(disk, source, undisturbed, tmp_path):
+def test_replacing_is_as_safe(disk, source, undisturbed, folder):
     """A cut while other settings replace a finished folder: each file is whole, old or new, and the run completes."""
     disk(os)
-    assert run_inline(source, tmp_path / "new", formats=FORMATS, fps=30.0).exit_code == 0
-    old, new = undisturbed[0], results(tmp_path / "new")
+    assert run_inline(source, folder / "new", formats=FORMATS, fps=30.0).exit_code == 0
+    old, new = undisturbed[0], results(folder / "new")
     watch = FailingOs()
-    assert run_inline(source, tmp_path / "counted", formats=FORMATS).exit_code == 0
+    assert run_inline(source, folder / "counted", formats=FORMATS).exit_code == 0
     disk(watch)
-    assert run_inline(source, tmp_path / "counted", formats=FORMATS, fps=30.0, replace=True).exit_code == 0
+    assert run_inline(source, folder / "counted", formats=FORMATS, fps=30.0, replace=True).exit_code == 0
     disk(os)
     for index in range(0, watch.count, 2):
-        out = tmp_path / f"out{index}"
+        out = folder / f"out{index}"
         assert run_inline(source, out, formats=FORMATS).exit_code == 0
         disk(FailingOs(index, None, lasting=True))
         with pytest.raises(PowerCut):
