@@ -16,6 +16,7 @@ from pxr import Sdf, Tf
 
 from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.formats.rig_usd_mesh import read_skinned_mesh, skin_mesh_specs
+from soma_isaac.formats.rig_usd_values import MATRICES, TOKENS, attribute_default, check_nesting
 from soma_isaac.formats.twist_sidecar import TwistSidecar, read_twist_sidecar
 from soma_isaac.math.arrays import check_rotations
 from soma_isaac.rig.rig import Rig
@@ -80,6 +81,7 @@ def _read_text(path: Path) -> bytes:
         raise InputRejected(f"cannot be read ({error.strerror})", str(path)) from error
     if not content.startswith(b"#usda "):
         raise InputRejected("not a text USD file; convert a binary one with usdcat -o rig.usda", str(path))
+    check_nesting(content, str(path))
     return content
 
 
@@ -136,7 +138,7 @@ def _walk(prims: list[Sdf.PrimSpec]) -> Iterator[Sdf.PrimSpec]:
 
 
 def _skeleton(prim: Sdf.PrimSpec, metres_per_unit: float) -> tuple[tuple[str, ...], Skeleton]:
-    paths = tuple(str(path) for path in prim.attributes["joints"].default or ()) if "joints" in prim.attributes else ()
+    paths = tuple(str(path) for path in attribute_default(prim, "joints", TOKENS) or ())
     if not paths:
         raise RigMismatch(f"skeleton {prim.name} lists no joints")
     position = {path: joint for joint, path in enumerate(paths)}
@@ -168,7 +170,7 @@ def _nearest_ancestor(path: str, position: dict[str, int]) -> int:
 
 
 def _transforms(prim: Sdf.PrimSpec, name: str, count: int, metres_per_unit: float) -> np.ndarray:
-    value = prim.attributes[name].default if name in prim.attributes else None
+    value = attribute_default(prim, name, MATRICES)
     if value is None:
         raise RigMismatch(f"skeleton {prim.name} has no {name}")
     rows = np.array(value, dtype=np.float64)

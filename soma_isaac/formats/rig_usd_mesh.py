@@ -8,6 +8,7 @@ import numpy as np
 from pxr import Sdf
 
 from soma_isaac.errors import RigMismatch
+from soma_isaac.formats.rig_usd_values import INTEGERS, MATRIX, POINTS, TOKENS, WEIGHTS, attribute_default
 from soma_isaac.rig.mesh import fan_triangles
 from soma_isaac.rig.rig import SkinnedMesh
 
@@ -61,11 +62,11 @@ def read_skinned_mesh(prim: Sdf.PrimSpec, joint_paths: Sequence[str], metres_per
     Raises:
         RigMismatch: Counts disagree, an index is out of range, or the mesh is moved by a ``geomBindTransform``.
     """
-    points = _array(prim, "points", np.float64)
+    points = _array(prim, "points", POINTS, np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
         raise RigMismatch(f"mesh {prim.name} has no finite points")
-    counts = _array(prim, "faceVertexCounts", np.int32)
-    indices = _array(prim, "faceVertexIndices", np.int32)
+    counts = _array(prim, "faceVertexCounts", INTEGERS, np.int32)
+    indices = _array(prim, "faceVertexIndices", INTEGERS, np.int32)
     if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < len(points):
         raise RigMismatch(f"mesh {prim.name}: a face index is outside the {len(points)} points")
     _check_geom_bind(prim)
@@ -74,28 +75,28 @@ def read_skinned_mesh(prim: Sdf.PrimSpec, joint_paths: Sequence[str], metres_per
     return SkinnedMesh(prim.name, points * metres_per_unit, counts, indices, triangles, joint_indices, joint_weights)
 
 
-def _array(prim: Sdf.PrimSpec, name: str, dtype: type) -> np.ndarray:
-    value = prim.attributes[name].default if name in prim.attributes else None
-    if value is None or isinstance(value, Sdf.ValueBlock):
+def _array(prim: Sdf.PrimSpec, name: str, types: tuple[str, ...], dtype: type) -> np.ndarray:
+    value = attribute_default(prim, name, types)
+    if value is None:
         raise RigMismatch(f"mesh {prim.name} has no default value of {name}")
     return np.asarray(value).astype(dtype)
 
 
 def _check_geom_bind(prim: Sdf.PrimSpec) -> None:
     name = "primvars:skel:geomBindTransform"
-    value = prim.attributes[name].default if name in prim.attributes else None
-    if value is not None and np.abs(np.array(value) - np.eye(4)).max() > 1e-6:
+    value = attribute_default(prim, name, MATRIX)
+    if value is not None and not np.allclose(np.array(value), np.eye(4), rtol=0.0, atol=1e-6):
         raise RigMismatch(f"mesh {prim.name} has a geomBindTransform that is not the identity")
 
 
 def _skin(prim: Sdf.PrimSpec, joint_paths: Sequence[str], vertex_count: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights in the skeleton's joint order: zero, negative and unknown ones dropped, repeated ones summed."""
     tables = []
-    for name, dtype in ((_INDICES, np.int64), (_WEIGHTS, np.float64)):
+    for name, types, dtype in ((_INDICES, INTEGERS, np.int64), (_WEIGHTS, WEIGHTS, np.float64)):
         spec = prim.attributes[name]
         size = int(spec.GetInfo("elementSize")) if spec.HasInfo("elementSize") else 1
         interpolation = spec.GetInfo("interpolation") if spec.HasInfo("interpolation") else "constant"
-        flat = _array(prim, name, dtype)
+        flat = _array(prim, name, types, dtype)
         if interpolation != "vertex":
             raise RigMismatch(f"mesh {prim.name}: {name} has interpolation {interpolation!r}, expected 'vertex'")
         if size < 1 or flat.size != vertex_count * size:
@@ -117,7 +118,7 @@ def _skin(prim: Sdf.PrimSpec, joint_paths: Sequence[str], vertex_count: int) -> 
 
 
 def _joint_remap(prim: Sdf.PrimSpec, joint_paths: Sequence[str]) -> np.ndarray:
-    value = prim.attributes["skel:joints"].default if "skel:joints" in prim.attributes else None
+    value = attribute_default(prim, "skel:joints", TOKENS)
     if value is None:
         return np.arange(len(joint_paths))
     position = {path: joint for joint, path in enumerate(joint_paths)}

@@ -324,3 +324,56 @@ def test_sidecar_must_fit_the_skeleton(write, small_text):
     record["public_rig_derivation"]["main_joint_names"][10:12] = ["RightEye", "LeftEye"]
     with pytest.raises(RigMismatch, match="main_joint_names"):
         read_rig(write(small_text), write(json.dumps(record), "sidecar.json"))
+
+
+NAMES = (
+    "joints",
+    "bindTransforms",
+    "restTransforms",
+    "points",
+    "faceVertexCounts",
+    "faceVertexIndices",
+    "primvars:skel:jointIndices",
+    "primvars:skel:jointWeights",
+    "primvars:skel:geomBindTransform",
+    "skel:joints",
+)
+OTHER_VALUES = (
+    "int {} = 5",
+    'string {} = "x"',
+    "float[] {} = [1, 2]",
+    'token[] {} = ["a", "b"]',
+    "asset[] {} = [@x@]",
+    "point3f[] {} = [(nan, 1, 2)]",
+    "int[] {} = None",
+    "int[] {}",
+    "matrix2d[] {} = [((1, 2), (3, 4))]",
+    "double[] {} = [1e300, 1]",
+    "float[] {}.timeSamples = {{ 0: [1, 2] }}",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_of_another_type_are_refused_or_do_not_matter(write, small_text, name):
+    lines = small_text.split("\n")
+    pattern = re.compile(rf"\s*(uniform )?[\w\[\]]+ {re.escape(name)} = ")
+    for other in OTHER_VALUES:
+        # skel:joints is not in the file: it goes before an attribute of the mesh.
+        changed = [
+            other.format(name) + (" (" if line.endswith("(") else "") if pattern.match(line) else line for line in lines
+        ]
+        if changed == lines:
+            at = next(number for number, line in enumerate(lines) if "subdivisionScheme" in line)
+            changed = [*lines[:at], other.format(name), *lines[at:]]
+        try:
+            read_rig(write("\n".join(changed)))
+        except (RigMismatch, InputRejected):
+            continue
+        assert name.endswith(("geomBindTransform", "skel:joints")), (name, other)
+
+
+@pytest.mark.parametrize("brackets", ["{}", "()", "[]"])
+def test_deep_nesting_does_not_reach_the_native_parser(write, brackets):
+    deep = "#usda 1.0\n" + 'def Xform "a" '.join([brackets[0]] * 50_000) + brackets[1] * 50_000
+    with pytest.raises(InputRejected, match="nests deeper"):
+        read_rig(write(deep))
