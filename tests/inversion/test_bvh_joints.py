@@ -1,5 +1,7 @@
 """BVH to SOMA: positions must come out as the file has them, and a T-pose must come out as the T-pose."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -11,6 +13,7 @@ from soma_isaac.inversion.bvh_joints import read_bvh_motion, soma_from_bvh
 from soma_isaac.inversion.bvh_names import bvh_families, match_family
 from soma_isaac.inversion.bvh_skeleton import decide_unit
 from soma_isaac.math.so3 import geodesic_angle, matrix_from_rotvec
+from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.rig.skeleton import (
     POSE_JOINT_NAMES,
     PUBLIC_JOINT_NAMES,
@@ -351,3 +354,24 @@ def test_reads_from_disk_with_the_name_in_provenance_and_errors(tmp_path):
     path.write_text(path.read_text().replace("JOINT LeftHand", "JOINT Nobody"))
     with pytest.raises(InputRejected, match="clip.bvh.*lacks LeftHand"):
         read_bvh_motion(path)
+
+
+SEED = Path(__file__).resolve().parents[3] / "shared" / "data" / "soma_motion" / "Neutral_walk_forward_002__A057.npz"
+
+
+@pytest.mark.skipif(not SEED.exists(), reason="the BONES-SEED sample in ../shared is not here")
+def test_a_real_walk_as_bvh_is_the_same_walk_as_npz():
+    expected = load_motion(SEED)
+    with np.load(SEED, allow_pickle=False) as archive:
+        local = archive["human_local_transforms"][:120].astype(float)
+        offsets = archive["human_reference_local_transforms"][:, :3].astype(float) * 100.0
+    rotations = Rotation.from_quat(local[..., 3:].reshape(-1, 4)).as_matrix().reshape(-1, 78, 3, 3)
+    # Below the dummy root, which BVH files of this kind leave out.
+    hips = np.einsum("tab,tb->ta", rotations[:, 0], local[:, 1, :3]) * 100.0
+    rotations[:, 1] = rotations[:, 0] @ rotations[:, 1]
+    parents = list(np.array(PUBLIC_PARENTS[1:]) - 1)
+    motion = convert(write_bvh(list(POSE_JOINT_NAMES), parents, offsets[1:], rotations[:, 1:], hips, fps_text="0.02"))
+    assert motion.fps == expected.fps == 50.0
+    np.testing.assert_allclose(motion.rotations, expected.rotations[:120], atol=2e-6)
+    np.testing.assert_allclose(motion.root_translation, expected.root_translation[:120], atol=1e-6)
+    np.testing.assert_allclose(motion.identity.rest_offsets[2:], expected.identity.rest_offsets[2:], atol=1e-6)
