@@ -79,13 +79,13 @@ def soma_from_amass(
         if parent >= 0:
             rotations[:, joint] = np.swapaxes(turned[:, parent], -1, -2) @ turned[:, joint]
     pelvis = pelvis_from_trans(trans, size.scale, clip.model, axis)
-    hips = hips_from_pelvis(pelvis, world[:, 0], size)
+    hips = hips_from_pelvis(pelvis, world[:, 0], size, clip.model)
     notes = (*clip.notes, *_body_notes(size, clip))
     return SomaMotion(
         clip.fps,
         rotations,
         hips,
-        MotionIdentity(clip.model, clip.betas, clip.gender, rest_offsets(size), "estimated"),
+        MotionIdentity(clip.model, clip.betas, clip.gender, rest_offsets(size, clip.model), "estimated"),
         Provenance(source, clip.digest, "amass", clip.fps_key, axis, axis_source, notes),
     )
 
@@ -147,7 +147,7 @@ def soma_world_rotations(smpl_world: np.ndarray, clip: AmassClip) -> np.ndarray:
         smpl_world: [T, 22, 3, 3] world rotations of SMPL's body joints, Y-up, identity at SMPL's zero pose.
         clip: Source of fingers and face.
     """
-    turns = rest_turns()
+    turns = rest_turns(clip.model)
     world: dict[str, np.ndarray] = {
         "Hips": smpl_world[:, 0],
         "Spine1": _share(smpl_world[:, 0], smpl_world[:, 3], LOWEST_VERTEBRA_SHARE),
@@ -170,7 +170,7 @@ def soma_world_rotations(smpl_world: np.ndarray, clip: AmassClip) -> np.ndarray:
         ):
             world[side + name] = smpl_world[:, joint + shift] @ turns[side + name]
         if clip.hands is not None:
-            _add_fingers(world, side, smpl_world[:, 20 + shift], clip.hands[:, shift])
+            _add_fingers(world, side, smpl_world[:, 20 + shift], clip.hands[:, shift], turns)
     if clip.face is not None:
         face = matrix_from_rotvec(clip.face)
         for column, name in enumerate(("Jaw", "LeftEye", "RightEye")):
@@ -181,9 +181,10 @@ def soma_world_rotations(smpl_world: np.ndarray, clip: AmassClip) -> np.ndarray:
     return result
 
 
-def _add_fingers(world: dict[str, np.ndarray], side: str, wrist: np.ndarray, rotvecs: np.ndarray) -> None:
+def _add_fingers(
+    world: dict[str, np.ndarray], side: str, wrist: np.ndarray, rotvecs: np.ndarray, turns: dict[str, np.ndarray]
+) -> None:
     """Add the finger joints of one hand; ``rotvecs`` [T, 15, 3] in SMPL's order of fingers."""
-    turns = rest_turns()
     local = matrix_from_rotvec(rotvecs)
     for finger, (name, segments) in enumerate(FINGERS):
         turned = wrist

@@ -12,9 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 from soma_isaac.inversion.smpl_body import (
+    BALL_HEIGHT,
     MEAN_STATURE,
     STATURE_BY_GENDER,
-    ZERO_POSE,
+    ZERO_POSES,
     BodySize,
     mirrored,
     pelvis_shift,
@@ -23,8 +24,6 @@ from soma_isaac.inversion.smpl_body import (
 STILL_SPEED = 0.25
 NEAR_FLOOR = 0.06
 SHORTEST_STANCE_S = 0.12
-BALL_HEIGHT = 0.012
-"""Height [m] of the mean person's ball joint above its level sole."""
 SIZE_RANGE = (0.75, 1.3)
 PRIOR_SPREAD = {"scale": 0.06, "hip": 0.08, "thigh": 0.035, "shank": 0.035, "foot": 0.05}
 """Standard deviations: of the size over the mean person, and of each part over the person's own size."""
@@ -49,7 +48,7 @@ def estimate_size(
     """
     prior = STATURE_BY_GENDER[gender] / MEAN_STATURE
     unknown = BodySize.uniform(prior, f"mean of gender {gender or 'unknown'}; no stance was found")
-    terms = {side: _ball_terms(world, side, pelvis_shift(model, up_axis)) for side in ("Left", "Right")}
+    terms = {side: _ball_terms(world, side, model, up_axis) for side in ("Left", "Right")}
     solution = np.array([prior] * 5 + [0.0])
     stances: list[tuple[str, slice]] = []
     for _ in range(3):
@@ -63,16 +62,18 @@ def estimate_size(
     reason = f"fitted to {len(stances)} stances, {frames / fps:.1f} s of standing feet"
     if not _floor_known(terms, trans, stances, solution):
         reason += ", none of them at the file's zero height"
+    elif abs(solution[5]) > 0.005:
+        reason += f", floor at {solution[5]:+.3f} m"
     scale, hip, thigh, shank, foot = (float(value) for value in solution[:5])
     return BodySize(scale, hip, thigh, shank, foot, reason)
 
 
-def _ball_terms(world: np.ndarray, side: str, shift: np.ndarray) -> np.ndarray:
+def _ball_terms(world: np.ndarray, side: str, model: str, up_axis: str) -> np.ndarray:
     """The five vectors [T, 3, 5] that the unknowns (scale, hip, thigh, shank, foot) multiply in the ball's place."""
     hip = 1 if side == "Left" else 2
-    parts = [np.broadcast_to(shift, (len(world), 3))]
+    parts = [np.broadcast_to(pelvis_shift(model, up_axis), (len(world), 3))]
     for joint, key in ((0, "hip"), (hip, "knee"), (hip + 3, "ankle"), (hip + 6, "ball")):
-        parts.append(world[:, joint] @ mirrored(ZERO_POSE[key], side))
+        parts.append(world[:, joint] @ mirrored(ZERO_POSES[model][key], side))
     return np.stack(parts, axis=-1)
 
 

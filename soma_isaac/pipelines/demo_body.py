@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soma_isaac.inversion.smpl_body import PELVIS_FROM_TRANS, ZERO_POSE, mirrored
+from soma_isaac.inversion.smpl_body import PELVIS_FROM_TRANS, ZERO_POSES, mirrored
 from soma_isaac.math.frames import ROTATION_ZUP_FROM_YUP, zup_from_yup_points
 from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
 
 SIDES = ("Left", "Right")
+ZERO_POSE = ZERO_POSES["smplh"]
 REACH = 0.995
 """Share of a leg's full length that the solved hip-to-ankle distance may have: a knee is never locked."""
 

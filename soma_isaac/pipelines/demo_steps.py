@@ -14,11 +14,14 @@ import numpy as np
 from scipy.interpolate import BPoly
 from scipy.ndimage import gaussian_filter1d
 
-from soma_isaac.inversion.smpl_body import SOLE_BELOW_ANKLE, SOLE_POINTS, ZERO_POSE, mirrored
+from soma_isaac.inversion.smpl_body import ZERO_POSES, mirrored, sole_below_ankle
 from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.pipelines.demo_body import SIDES, FootTrack, rotation_about
 
 TOE_OUT = np.radians(7.0)
+ZERO_POSE = ZERO_POSES["smplh"]
+HEEL = np.array([0.0, -sole_below_ankle("smplh"), -0.055])
+"""Underside of the left heel [m] from the ankle, in the foot's zero-pose frame."""
 ZERO_POSE_TOE_OUT = float(np.arctan2(ZERO_POSE["ball"][0], ZERO_POSE["ball"][2]))
 ROLL_OFF_S = 0.22
 ROLL_ON_S = 0.12
@@ -111,9 +114,9 @@ def _rolled(side: str, place: Stand, pitch: np.ndarray) -> tuple[np.ndarray, np.
     """Ankle [T, 3], foot and toe rotations [T, 3, 3] of a foot that rolls at ``place`` with ``pitch`` [T]."""
     flat = _heading(side, place.yaw)
     rotation = flat @ _pitch_rotation(side, pitch)
-    heel, ball = mirrored(SOLE_POINTS[0], side), mirrored(ZERO_POSE["ball"], side)
+    heel, ball = mirrored(HEEL, side), mirrored(ZERO_POSE["ball"], side)
     pivot = np.where(pitch[:, None] > 0.0, ball, heel)
-    level = np.array([place.x, SOLE_BELOW_ANKLE, place.z])
+    level = np.array([place.x, sole_below_ankle("smplh"), place.z])
     ankle = level + pivot @ flat.T - np.einsum("tij,tj->ti", rotation, pivot)
     toe = np.where(pitch[:, None, None] > 0.0, flat, rotation)
     return ankle, rotation, toe

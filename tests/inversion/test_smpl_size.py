@@ -17,12 +17,12 @@ FPS = 120.0
 
 def walked_by(monkeypatch, clip: str, thigh: float = 1.0, shank: float = 1.0, rise: float = 0.0):
     """A demo clip made with other legs, on a floor at another height, read as if by nobody in particular."""
-    other = dict(smpl_body.ZERO_POSE)
+    other = dict(smpl_body.ZERO_POSES["smplh"])
     other["knee"] = tuple(np.array(other["knee"]) * thigh)
     other["ankle"] = tuple(np.array(other["ankle"]) * shank)
     with monkeypatch.context() as patch:
         for key, value in other.items():
-            patch.setitem(smpl_body.ZERO_POSE, key, value)
+            patch.setitem(smpl_body.ZERO_POSES["smplh"], key, value)
         arrays = CLIPS[clip]()
     arrays["trans"] = arrays["trans"] + np.float32([0.0, 0.0, rise])
     return arrays

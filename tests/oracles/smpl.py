@@ -7,7 +7,7 @@ import io
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from soma_isaac.inversion.smpl_body import PELVIS_FROM_TRANS, SMPL_PARENTS, ZERO_POSE
+from soma_isaac.inversion.smpl_body import PELVIS_FROM_TRANS, SMPL_PARENTS, ZERO_POSES
 
 # trunk and collar of the same person; not needed by the package
 _REST = {
@@ -21,11 +21,11 @@ _REST = {
 }
 
 
-def offsets() -> np.ndarray:
+def offsets(model: str = "smplh") -> np.ndarray:
     """Joint offsets [22, 3] m from the parents in the zero pose."""
     result = np.zeros((22, 3))
     for joint, key in ((1, "hip"), (4, "knee"), (7, "ankle"), (10, "ball"), (18, "elbow"), (20, "wrist")):
-        result[joint] = ZERO_POSE[key]
+        result[joint] = ZERO_POSES[model][key]
     for joint, offset in _REST.items():
         result[joint] = offset
     for left in (1, 4, 7, 10, 13, 16, 18, 20):
@@ -37,7 +37,7 @@ def joint_positions(poses: np.ndarray, trans: np.ndarray, scale: float, model: s
     """World positions [T, 22, 3] m in the file's axes of rotation vectors ``poses`` [T, 66 or more]."""
     local = Rotation.from_rotvec(np.reshape(poses[:, :66], (-1, 3))).as_matrix().reshape(-1, 22, 3, 3)
     world, place = [local[:, 0]], [trans + scale * np.array(PELVIS_FROM_TRANS[model])]
-    rest = offsets() * scale
+    rest = offsets(model) * scale
     for joint in range(1, 22):
         parent = SMPL_PARENTS[joint]
         world.append(world[parent] @ local[:, joint])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from soma_isaac.inversion.smpl_body import SMPL_PARENTS, SOLE_POINTS
+from soma_isaac.inversion.smpl_body import SMPL_PARENTS
 from soma_isaac.motion.resample import resample
 from soma_isaac.pipelines.demo_clips import CLIPS, write_demo_clips
 from soma_isaac.pipelines.motion_in import load_motion
@@ -15,6 +15,8 @@ from tests.oracles.smpl import joint_positions
 
 pytestmark = pytest.mark.py312
 FPS = 120.0
+SOLE_POINTS = np.array([[0.0, -0.064, -0.055], [0.026, -0.064, 0.121], [0.037, -0.064, 0.19]])
+"""Heel, ball and toe tip of the left sole [m] in the ankle's zero-pose frame."""
 
 
 @pytest.fixture(scope="module")
