@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from contextlib import AbstractContextManager, suppress
 from time import monotonic
@@ -40,7 +41,8 @@ class Progress:
         self._worked = 0
         self._bar = None
         if stream.isatty() and not quiet:
-            self._bar = tqdm(total=total, file=stream, unit="clip", dynamic_ncols=True, desc="G1 references")
+            width = shutil.get_terminal_size().columns  # never 0, as a terminal without a known size says of itself
+            self._bar = tqdm(total=total, file=stream, unit="clip", ncols=width, nrows=20, desc="clips")
 
     def settled(self, record: LedgerRecord) -> None:
         """Count an entry that an earlier run or the plan settled; it does not enter the estimate of time."""
