@@ -19,6 +19,8 @@ PASS_BAND = 0.3
 STOP_BAND = 0.5
 """Edges of the anti-alias filter over the target rate: untouched below 15 Hz at 50 Hz, gone above 25 Hz."""
 STOP_ATTENUATION_DB = 50.0
+LEAST_NORM = 0.05
+"""A blend of quaternions shorter than this points nowhere. (Half a revolution per target period still gives 1.)"""
 
 
 def resample_times(frame_count: int, fps: float, target_fps: float) -> np.ndarray:
@@ -55,14 +57,21 @@ def resample_rotations(matrices: np.ndarray, fps: float, target_fps: float) -> n
     Steps of half a turn or more between source frames are ambiguous; the shorter way is taken.
 
     Raises:
-        InputRejected: There is no frame.
+        InputRejected: There is no frame, or a joint turns so fast that its mean direction vanishes.
     """
     matrices = np.asarray(matrices, dtype=np.float64)
     if target_fps == fps:
         return matrices
     times = resample_times(len(matrices), fps, target_fps)
     quats_xyzw = continuous_quats(quat_xyzw_from_matrix(matrices))
-    return matrix_from_quat_xyzw(_spline(_low_passed(quats_xyzw, fps, target_fps), fps, times))
+    quats_xyzw = _spline(_low_passed(quats_xyzw, fps, target_fps), fps, times)
+    norms = np.linalg.norm(quats_xyzw, axis=-1)
+    if norms.min() < LEAST_NORM:
+        frame = int(np.unravel_index(int(norms.argmin()), norms.shape)[0])
+        raise InputRejected(
+            f"turns too fast to be told at {target_fps:g} Hz near {times[frame]:.2f} s; are these frames of one motion?"
+        )
+    return matrix_from_quat_xyzw(quats_xyzw)
 
 
 def _spline(values: np.ndarray, fps: float, times: np.ndarray) -> np.ndarray:

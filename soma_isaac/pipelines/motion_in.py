@@ -51,4 +51,6 @@ def load_motion(
         if error.path is not None:
             raise
         raise InputRejected(error.reason, source) from error
+    if "betas" in archive and "poses" not in archive:
+        raise InputRejected("is an AMASS body shape (betas without poses), not a motion", source)
     raise InputRejected(f"is no motion format that we read; its arrays are {', '.join(archive.keys[:20])}", source)

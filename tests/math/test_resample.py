@@ -116,6 +116,18 @@ def test_very_short_clips(frames, fps, target):
     np.testing.assert_allclose(moved, times[:, None] * fps * 3.0 + [0.0, 1.0, 2.0], atol=1e-9)
 
 
+def test_a_single_glitch_is_survived_and_a_blur_is_refused():
+    flipped = clip(120.0)
+    flipped[60, 0] = flipped[60, 0] @ np.diag([1.0, -1.0, -1.0])
+    result = resample_rotations(flipped, 120.0, 50.0)
+    np.testing.assert_allclose(
+        result @ np.swapaxes(result, -1, -2), np.broadcast_to(np.eye(3), result.shape), atol=1e-9
+    )
+    blur = Rotation.from_rotvec(np.outer(np.arange(200) * 0.5 * np.pi, [1.0, 0.0, 0.0])).as_matrix()
+    with pytest.raises(InputRejected, match=r"turns too fast to be told at 50 Hz"):
+        resample_rotations(blur, 120.0, 50.0)
+
+
 def test_no_frames():
     with pytest.raises(InputRejected, match="without frames"):
         resample_points(np.zeros((0, 3)), 30.0, 50.0)

@@ -49,6 +49,9 @@ def test_what_is_no_motion(tmp_path):
     path.write_bytes(npz_bytes({"weights": np.zeros(3), "bias": np.zeros(1)}))
     with pytest.raises(InputRejected, match=r"no motion format.*weights, bias"):
         load_motion(path)
+    path.write_bytes(npz_bytes({"betas": np.zeros(16), "gender": np.array("male")}))
+    with pytest.raises(InputRejected, match="body shape"):
+        load_motion(path)
     with pytest.raises(InputRejected, match=r"suffix '\.pkl'; expected \.npz or \.bvh"):
         load_motion(tmp_path / "body.pkl")
     with pytest.raises(InputRejected, match="regular file") as caught:
