@@ -123,7 +123,7 @@ def test_a_single_glitch_is_survived_and_a_blur_is_refused():
     np.testing.assert_allclose(
         result @ np.swapaxes(result, -1, -2), np.broadcast_to(np.eye(3), result.shape), atol=1e-9
     )
-    blur = Rotation.from_rotvec(np.outer(np.arange(200) * 0.5 * np.pi, [1.0, 0.0, 0.0])).as_matrix()
+    blur = Rotation.from_rotvec(np.outer(np.arange(200) * np.radians(170.0), [1.0, 0.0, 0.0])).as_matrix()
     with pytest.raises(InputRejected, match=r"turns too fast to be told at 50 Hz"):
         resample_rotations(blur, 120.0, 50.0)
 
