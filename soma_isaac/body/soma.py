@@ -251,7 +251,8 @@ def _vertex_triangles(mesh: SkinnedMesh, device: wp.Device) -> VertexTriangles:
 def _thread_count(threads: int | None) -> int:
     if threads is None:
         declared = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-        threads = int(declared) if declared.isdigit() else len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = int(declared) if declared.isdigit() else cores
     if threads < 1:
         raise InputRejected(f"threads must be at least 1, not {threads}")
     return threads
