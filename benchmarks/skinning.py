@@ -2,11 +2,11 @@
 
     python benchmarks/skinning.py [--rounds N] [--check] [--write] [--json FILE]
 
-For the environments ``.venv-peers/soma021`` and ``soma034`` (``make peers`` builds them) and for one and two CPU threads
-this script runs itself with that environment's Python, ``OMP_NUM_THREADS`` set first. OpenMP workers wait passively: on
-a shared machine spinning ones make the peer 10 to 100 times slower. Inside, calls of the two sides take turns, so that
-both meet the same disturbances. Without such an environment only our side is measured. ``--check`` exits with 1 if a
-target is missed, ``--write`` renews the section of RESULTS.md.
+For the environments ``.venv-peers/soma021`` and ``soma034`` (``make peers`` builds them), and for one and two CPU
+threads, this script runs itself with that environment's Python, ``OMP_NUM_THREADS`` set first. OpenMP workers wait
+passively: on a shared machine spinning ones make the peer 10 to 100 times slower. Inside, calls of the two sides take
+turns, so that both meet the same disturbances. Without such an environment only our side is measured. ``--check`` exits
+with 1 if a target is missed, ``--write`` renews the section of RESULTS.md.
 """
 
 from __future__ import annotations
@@ -269,8 +269,8 @@ def table(rows: list[Row]) -> str:
         "arrays of results; py-soma-x has no such option and runs under `torch.no_grad()`. Ratios are py-soma-x over",
         "soma_isaac: how many times faster.",
         "",
-        f"Machine: {machine()}, load average {os.getloadavg()[0]:.1f} at the end of the run. With more load than cores,",
-        "wall times are those of a shared machine, and only ratios within a case mean something."
+        f"Machine: {machine()}, load average {os.getloadavg()[0]:.1f} at the end of the run. With more load than",
+        "cores, wall times are those of a shared machine, and only ratios within a case mean something."
         f"{'' if any(row['device'] != 'cpu' for row in rows) else ' No CUDA device.'}",
         "",
         *(f"* {line}" for line, _ in targets(rows)),
