@@ -12,11 +12,11 @@ REFERENCE_STATURE = 1.767
 """Stature [m] of the template body, for which the heights in :class:`ContactConfig` hold; they scale with it."""
 
 BALL_ABOVE_FLOOR = 0.02
-"""Height [m] of the joint at the ball of the foot above the sole (spec: floor = 1st percentile of it minus 0.02)."""
+"""Height [m] of the joint at the ball of the foot above the sole of the template body."""
 
 
 FOOT_HEIGHT = 0.15
-"""No ankle [m] of a standing foot is higher above the floor."""
+"""No ankle of a standing foot is higher above the floor [m, template body]."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class FootContacts:
 def floor_height(human: HumanKeypoints) -> float:
     """Floor [m] under a clip: the 1st percentile of the lower ball joint, less the flesh under it."""
     balls = human.positions[:, [human.index("left_foot"), human.index("right_foot")], 2]
-    return float(np.percentile(balls.min(axis=1), 1.0)) - BALL_ABOVE_FLOOR
+    return float(np.percentile(balls.min(axis=1), 1.0)) - BALL_ABOVE_FLOOR * human.stature / REFERENCE_STATURE
 
 
 def detect_contacts(human: HumanKeypoints, config: ContactConfig) -> FootContacts:
@@ -92,7 +92,7 @@ def detect_contacts(human: HumanKeypoints, config: ContactConfig) -> FootContact
 
     def phases(points: np.ndarray, on: float, off: float) -> np.ndarray:
         speed = _speed(points, human.fps)
-        height = points[..., 2] - _standing_height(points[..., 2], speed < config.speed_on, floor)
+        height = points[..., 2] - _standing_height(points[..., 2], speed < config.speed_on, floor, size)
         begin = (speed < config.speed_on) & (height < on * size)
         keep = (speed < config.speed_off) & (height < off * size)
         flags = [_clean(_hysteresis(begin[:, f], keep[:, f]), config, human.fps) for f in range(2)]
@@ -109,13 +109,13 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _standing_height(heights: np.ndarray, slow: np.ndarray, floor: float) -> float:
+def _standing_height(heights: np.ndarray, slow: np.ndarray, floor: float, size: float) -> float:
     """Height of a joint of the feet when they stand: low among the slow frames, and no higher than a foot is tall.
 
     Flexing toes dip below the sole of a standing foot in some data, so that the floor alone does not tell.
     """
-    candidates = heights[slow & (heights < floor + FOOT_HEIGHT)]
-    return float(np.percentile(candidates, 20.0)) if candidates.size else floor + BALL_ABOVE_FLOOR
+    candidates = heights[slow & (heights < floor + FOOT_HEIGHT * size)]
+    return float(np.percentile(candidates, 20.0)) if candidates.size else floor + BALL_ABOVE_FLOOR * size
 
 
 def _speed(points: np.ndarray, fps: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from soma_isaac.retarget.jacobian import Configuration, cross
 from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.retarget.targets import BODIES, POINTS, SEGMENTS, SIDES, Targets, robot_sites
 
-LIMIT_COST = 10.0
+LIMIT_COST = 3.0
 """Cost of a radian outside a joint's limits, in radians of travel, when the branch of a ball joint is chosen."""
 
 BEND = 0.35
