@@ -68,3 +68,30 @@ def _minorant(values: np.ndarray, slope: np.ndarray) -> np.ndarray:
     forward = np.minimum.accumulate(values - slope, axis=0) + slope
     backward = np.minimum.accumulate((values + slope)[::-1], axis=0)[::-1] - slope
     return np.minimum(forward, backward)
+
+
+def soften(joints: np.ndarray, largest: float, rounds: int = 100) -> np.ndarray:
+    """Round off corners of a joint path: second differences above ``largest`` [rad per frame squared].
+
+    Frames at a corner are averaged with their neighbours, (1, 2, 1) / 4, until it is gone: every new value is a mean of
+    old ones and every new step a mean of old steps, so limits on both still hold.
+
+    Args:
+        joints: [T, N] rad.
+        largest: Bound on ``|d2 joints|``.
+        rounds: At most so many averages.
+
+    Returns:
+        [T, N]; the same array where nothing exceeds the bound.
+    """
+    for _ in range(rounds):
+        bend = np.diff(joints, n=2, axis=0)
+        sharp = np.abs(bend) > largest
+        if not sharp.any():
+            break
+        near = sharp.copy()
+        near[1:] |= sharp[:-1]
+        near[:-1] |= sharp[1:]
+        joints = joints.copy()
+        joints[1:-1] += np.where(near, 0.25 * bend, 0.0)
+    return joints

@@ -16,7 +16,7 @@ from soma_isaac.retarget.footplan import FootPlanConfig
 from soma_isaac.retarget.human import HumanKeypoints, human_keypoints
 from soma_isaac.retarget.initial import initial_configuration
 from soma_isaac.retarget.jacobian import Configuration
-from soma_isaac.retarget.refine import join, limit_speed, window_spans
+from soma_isaac.retarget.refine import join, limit_speed, soften, window_spans
 from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.retarget.solve import ClipSolver, SolverConfig, densify, largest_steps
 from soma_isaac.retarget.targets import ScaleConfig, Targets, build_targets
@@ -106,7 +106,8 @@ def _solve(
         done = part if done is None else join(done, part, begin)
     assert done is not None
     steps = largest_steps(robot, config.solver, fps)
-    return replace(done, joint_pos=limit_speed(done.joint_pos, steps))
+    joints = soften(limit_speed(done.joint_pos, steps), config.solver.largest_acceleration / fps**2)
+    return replace(done, joint_pos=joints)
 
 
 def _solve_window(

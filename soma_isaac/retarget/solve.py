@@ -49,6 +49,7 @@ class SolverConfig:
         largest_step: Per iteration and coordinate [rad, m].
         speed_margin: Share of the robot's velocity limits that is used.
         largest_speed: No joint is faster than this [rad/s], whatever the robot allows.
+        largest_acceleration: No joint accelerates more than this [rad/s^2]; corners of its path are rounded off.
         speed_onset: Share of the resulting largest speed at which braking begins.
         brake: Weight [1/rad] of a joint's step beyond that.
         root_jerk: Standard jerk [m/s^3] of the root that costs as much as one radian of a limb.
@@ -75,6 +76,7 @@ class SolverConfig:
     largest_step: float = 0.4
     speed_margin: float = 0.98
     largest_speed: float = 19.5
+    largest_acceleration: float = 1100.0
     speed_onset: float = 0.8
     brake: float = 30.0
     root_jerk: float = 1000.0

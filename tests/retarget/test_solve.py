@@ -19,7 +19,7 @@ from soma_isaac.retarget.contacts import ContactConfig, detect_contacts, runs
 from soma_isaac.retarget.human import KEYPOINT_NAMES, HumanKeypoints, human_keypoints
 from soma_isaac.retarget.jacobian import Configuration
 from soma_isaac.retarget.metrics import score_clip
-from soma_isaac.retarget.refine import join, limit_speed, window_spans
+from soma_isaac.retarget.refine import join, limit_speed, soften, window_spans
 from soma_isaac.retarget.retargeter import RetargetConfig, retarget_keypoints, retarget_motion
 from soma_isaac.retarget.robot import load_robot
 from soma_isaac.retarget.solve import SolverConfig, densify, largest_steps
@@ -53,6 +53,8 @@ def assert_within_limits(motion: RobotMotion) -> None:
     assert (motion.joint_pos >= ROBOT.lower).all() and (motion.joint_pos <= ROBOT.upper).all()
     speed = np.abs(np.diff(motion.joint_pos, axis=0)) * motion.fps
     assert (speed <= ROBOT.velocity_limit).all() and (speed <= SolverConfig().largest_speed * (1 + 1e-9)).all()
+    bend = np.abs(np.diff(motion.joint_pos, n=2, axis=0)) * motion.fps**2
+    assert (bend <= SolverConfig().largest_acceleration * (1 + 1e-9)).all()
 
 
 @pytest.mark.parametrize("name", ["walk", "sidestep", "turn_in_place", "squat"])
@@ -247,6 +249,19 @@ def test_speed_limit(seed: int, frames: int, scale: float):
     kept = (np.abs(np.diff(joints, axis=0)) <= steps).all(axis=0)
     np.testing.assert_array_equal(out[:, kept], joints[:, kept])
     np.testing.assert_allclose(limit_speed(out, steps), out, atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, 30))
+def test_softened_corners_keep_limits(seed: int, frames: int):
+    rng = np.random.default_rng(seed)
+    joints = np.cumsum(rng.uniform(-0.4, 0.4, size=(frames, 4)), axis=0)
+    out = soften(joints, 0.3)
+    assert frames < 3 or np.abs(np.diff(out, n=2, axis=0)).max() <= 0.3
+    assert frames < 2 or np.abs(np.diff(out, axis=0)).max() <= np.abs(np.diff(joints, axis=0)).max() + 1e-12
+    assert (out <= joints.max(axis=0) + 1e-12).all() and (out >= joints.min(axis=0) - 1e-12).all()
+    calm = np.abs(np.diff(joints, n=2, axis=0)).max(axis=0, initial=0.0) <= 0.3
+    np.testing.assert_array_equal(out[:, calm], joints[:, calm])
 
 
 def test_largest_steps_respect_the_robot():
