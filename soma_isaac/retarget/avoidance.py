@@ -100,7 +100,7 @@ def _along(
 
 
 def _watched_pairs(robot: RobotModel) -> np.ndarray:
-    """Pairs worth watching: of the seven thin capsules under each sole only the two long outer ones, numbers 2 and 6."""
+    """Pairs worth watching: of the seven thin capsules under each sole only the two long outer ones, 2 and 6."""
     thin = [("foot" in name and "foot2" not in name and "foot6" not in name) for name in robot.shapes.names]
     pairs = robot.shapes.pairs
     return pairs[~np.array(thin)[pairs].any(axis=1)]
