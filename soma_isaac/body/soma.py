@@ -10,13 +10,15 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike
 
-from soma_isaac.body.buffers import BodyPose, PoseBuffers, RigArrays
+from soma_isaac.body.buffers import PoseBuffers
 from soma_isaac.body.identity import PreparedIdentity, device_array, empty_array, prepare_identity
+from soma_isaac.body.launches import BodyPose, CorrectiveArrays, PoseKind, RigArrays
 from soma_isaac.body.layout import joint_layout, top_influences
 from soma_isaac.body.twist import compile_twist
 from soma_isaac.errors import InputRejected
 from soma_isaac.kernels.lbs import Influences
 from soma_isaac.kernels.normals import VertexTriangles, launch_normals
+from soma_isaac.math.arrays import check_rotations, frozen_array
 from soma_isaac.rig.rig import Rig, SkinnedMesh
 
 _KEPT_BUFFERS = 4
@@ -45,6 +47,8 @@ class SomaBody:
         twist: bool = True,
         twist_anchor: str = "bind",
         threads: int | None = None,
+        orientations: ArrayLike | None = None,
+        correctives: CorrectiveArrays | None = None,
     ) -> None:
         """Set up a rig.
 
@@ -56,10 +60,13 @@ class SomaBody:
             twist_anchor: Pose in which aligned twist is zero: ``bind`` (SOMA-X from 0.2.2 on) or ``rest`` (0.2.1).
             threads: CPU threads for large batches. By default ``OMP_NUM_THREADS`` if set, like other numeric
                 libraries, else the cores that this process may use.
+            orientations: [78, 3, 3] world rotations of the joints at zero pose (a reference pose, the root's is not
+                used); those of the rig's T-pose by default.
+            correctives: Pose correctives compiled for this rig's LOD and device.
 
         Raises:
             RigMismatch: The rig lacks the LOD or the helpers, or its tables contradict each other.
-            InputRejected: ``threads`` is below 1, or Warp does not know the device.
+            InputRejected: ``threads`` is below 1, Warp does not know the device, or ``orientations`` are no rotations.
         """
         self.rig = rig
         self.lod = lod
@@ -71,35 +78,83 @@ class SomaBody:
         self._mesh = rig.mesh(lod)
         offsets, joints, weights = top_influences(self._mesh, self.layout)
         public = self.layout.public_count
+        self.orientations = self.layout.rest_T_world_joint[:, :3, :3]
+        self._referenced = orientations is not None
+        if orientations is not None:
+            self.orientations = frozen_array("orientations", orientations, (public, 3, 3)).copy()
+            self.orientations[0] = np.eye(3)
+            check_rotations("orientations", self.orientations, 1e-4)
         self._arrays = RigArrays(
             parents=device_array(self.layout.parents, wp.int32, self.device),
-            relative_orientations=device_array(self.layout.rest_T_world_joint[:, :3, :3], wp.mat33, self.device),
+            relative_orientations=device_array(self.orientations, wp.mat33, self.device),
             absolute_orientations=device_array(np.tile(np.eye(3), (public, 1, 1)), wp.mat33, self.device),
             influences=Influences(
                 offsets=device_array(offsets, wp.int32, self.device),
                 joints=device_array(joints, wp.int32, self.device),
                 weights=device_array(weights, wp.float32, self.device),
             ),
+            correctives=correctives,
         )
         self._buffers: OrderedDict[tuple, tuple[PreparedIdentity, PoseBuffers]] = OrderedDict()
         self._triangles: VertexTriangles | None = None
         self._lock = threading.Lock()
 
-    def prepare(self) -> PreparedIdentity:
-        """The template identity: the rig's own mesh and bind pose.
+    @property
+    def vertex_count(self) -> int:
+        """Number of vertices V."""
+        return self._mesh.vertex_count
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the body has pose correctives."""
+        return self._arrays.correctives is not None
+
+    def prepare(
+        self,
+        rest_points: ArrayLike | wp.array | None = None,
+        bind: ArrayLike | None = None,
+        *,
+        joint_scales: ArrayLike | None = None,
+        corrective_scales: ArrayLike | None = None,
+        unit: float = 1.0,
+    ) -> PreparedIdentity:
+        """Prepare bodies; by default the template identity: the rig's own mesh and bind pose.
+
+        Args:
+            rest_points: [I, V, 3] m in the bind pose, or a Warp array [I, V] of vec3 on the body's device, which is
+                kept and must not change.
+            bind: [I, 78, 4, 4] m, public joints fitted to the points; given together with them.
+            joint_scales: [1 or I, 78] factors on the bones from the parent to each joint. The skin is stretched.
+            corrective_scales: [I] factors on pose correctives (a body of double size: 2).
+            unit: Output units per metre (100 for cm) of the template; given points and binds are taken as they are.
 
         Raises:
+            InputRejected: A shape does not fit, a value is not finite, or only one of points and bind is given.
             RigMismatch: The twist anchor is unknown.
         """
+        if (rest_points is None) != (bind is None):
+            raise InputRejected("rest_points and bind belong together; give both or none")
+        if rest_points is None or bind is None:
+            rest_points = self._mesh.points[None] * unit
+            bind = self.layout.bind_T_world_joint[None, : self.layout.public_count].copy()
+            bind[..., :3, 3] *= unit
+            corrective_scales = np.full(1, unit) if corrective_scales is None else corrective_scales
+        if tuple(rest_points.shape if isinstance(rest_points, wp.array) else np.shape(rest_points)[:2])[1:] != (
+            self.vertex_count,
+        ):
+            raise InputRejected(f"rest_points has shape {np.shape(rest_points)}, expected (I, {self.vertex_count}, 3)")
         return prepare_identity(
-            self._mesh.points[None],
-            self.layout.bind_T_world_joint[None, : self.layout.public_count],
+            rest_points,
+            bind,
             rig_digest=self.rig.digest,
             lod=self.lod,
             layout=self.layout,
             program=self._program,
             anchor=self._anchor,
             device=self.device,
+            orientations=self.orientations if self._referenced else None,
+            joint_scales=joint_scales,
+            corrective_scales=corrective_scales,
         )
 
     def pose(
@@ -109,6 +164,8 @@ class SomaBody:
         transl: ArrayLike | wp.array | None = None,
         *,
         absolute: bool = False,
+        fk_only: bool = False,
+        correctives: bool | None = None,
         out: BodyPose | None = None,
     ) -> BodyPose:
         """Pose bodies.
@@ -121,6 +178,8 @@ class SomaBody:
             transl: [B, 3] or [1, 3] m, world position of the Hips (it replaces their rest position); ``None`` puts
                 them at the origin. A Warp array [B] of vec3 is accepted too.
             absolute: ``poses`` are the rig's local rotations instead.
+            fk_only: Only joints and transforms; no vertices.
+            correctives: Add pose correctives; by default if the body has them.
             out: Arrays to write into, e.g. from :meth:`allocate`; new ones otherwise. Passing the same object again
                 is fastest.
 
@@ -128,8 +187,10 @@ class SomaBody:
             ``out`` or new arrays. On a GPU they are complete once the device is synchronised, as ``.numpy()`` does.
 
         Raises:
-            InputRejected: A shape does not fit or a value is not finite.
+            InputRejected: A shape does not fit, a value is not finite, or the body has no correctives.
         """
+        if correctives and not self.corrected:
+            raise InputRejected("correctives are asked for, but this body was made without a corrective model")
         rotations, pose_rows, matrices = self._checked_poses(poses)
         if identity.lod != self.lod or identity.arrays.points.device != self.device:
             raise InputRejected(
@@ -141,24 +202,26 @@ class SomaBody:
             raise InputRejected(f"{pose_rows} poses do not fit {identity.count} identities; one of them must be 1")
         translations = _checked_translations(transl, batch)
         if out is not None:
-            self._check_out(out, batch)
-        target = self.allocate(batch) if out is None else out
+            self._check_out(out, batch, fk_only)
+        target = self.allocate(batch, fk_only=fk_only) if out is None else out
+        corrected = self.corrected and correctives is not False and not fk_only
+        kind = PoseKind(batch, pose_rows, matrices, absolute, not fk_only, corrected)
         if batch == 0:
             return target
         # Kept buffers hold on to the last outputs; large ones that nobody means to reuse are let go.
         keep = out is not None or batch * self._mesh.vertex_count <= _KEPT_VERTICES
         with self._lock:
-            buffers = self._buffers_for(identity, (batch, pose_rows, matrices, absolute), keep)
+            buffers = self._buffers_for(identity, kind, keep)
             buffers.load(rotations, translations)
             buffers.bind(target)
             buffers.run()
         return target
 
-    def allocate(self, batch: int) -> BodyPose:
+    def allocate(self, batch: int, *, fk_only: bool = False) -> BodyPose:
         """Uninitialised outputs for ``batch`` bodies, to be reused as ``out``."""
         public = self.layout.public_count
         return BodyPose(
-            vertices=empty_array((batch, self._mesh.vertex_count), wp.vec3, self.device),
+            vertices=empty_array((batch, 0 if fk_only else self.vertex_count), wp.vec3, self.device),
             joints=empty_array((batch, public - 1), wp.vec3, self.device),
             transforms=empty_array((batch, public), wp.mat44, self.device),
         )
@@ -196,32 +259,23 @@ class SomaBody:
         _check_finite("poses", rotations)
         return rotations, len(rotations), rotations.ndim == 4
 
-    def _check_out(self, out: BodyPose, batch: int) -> None:
+    def _check_out(self, out: BodyPose, batch: int, fk_only: bool) -> None:
         public = self.layout.public_count
-        expected = ((batch, self._mesh.vertex_count), (batch, public - 1), (batch, public))
+        expected = ((batch, 0 if fk_only else self.vertex_count), (batch, public - 1), (batch, public))
         shapes = tuple(tuple(array.shape) for array in (out.vertices, out.joints, out.transforms))
         if shapes != expected:
             raise InputRejected(f"out has the shapes {shapes}, expected {expected}")
 
-    def _buffers_for(self, identity: PreparedIdentity, call: tuple[int, int, bool, bool], keep: bool) -> PoseBuffers:
-        """Buffers for a kind of call: batch, pose rows, matrices, absolute.
+    def _buffers_for(self, identity: PreparedIdentity, kind: PoseKind, keep: bool) -> PoseBuffers:
+        """Buffers for a kind of call.
 
         The least recently used ones are dropped; entries keep their identity alive, so that its id stays its own.
         """
-        key = (id(identity), *call)
+        key = (id(identity), kind)
         if key in self._buffers:
             self._buffers.move_to_end(key)
             return self._buffers[key][1]
-        batch, pose_rows, matrices, absolute = call
-        buffers = PoseBuffers(
-            self._arrays,
-            identity.arrays,
-            batch=batch,
-            pose_rows=pose_rows,
-            matrices=matrices,
-            absolute=absolute,
-            threads=self.threads,
-        )
+        buffers = PoseBuffers(self._arrays, identity.arrays, kind, threads=self.threads)
         if keep:
             self._buffers[key] = (identity, buffers)
             while len(self._buffers) > _KEPT_BUFFERS:

@@ -27,6 +27,7 @@ class TwistProgram:
         segments: [C] index of the segment whose frame aligns the channel; -1 for local modes.
         helper_axes: [H] int32.
         helper_signs: [H] float64.
+        helper_ends: [H] int32, end joint of the helper's segment, whose bone scale the helper takes.
         entry_offsets: [H + 1] int32.
         entry_channels: [E] int32.
         entry_factors: [E] float64.
@@ -42,6 +43,7 @@ class TwistProgram:
     segments: np.ndarray
     helper_axes: np.ndarray
     helper_signs: np.ndarray
+    helper_ends: np.ndarray
     entry_offsets: np.ndarray
     entry_channels: np.ndarray
     entry_factors: np.ndarray
@@ -89,6 +91,9 @@ def compile_twist(table: TwistTable, layout: JointLayout) -> TwistProgram:
         segments=rows[:, 5].astype(np.int32),
         helper_axes=np.array([helper_segment[name].source_axis for name in table.joint_names], dtype=np.int32),
         helper_signs=np.array([helper_segment[name].source_sign for name in table.joint_names], dtype=np.float64),
+        helper_ends=np.array(
+            [layout.public_index(helper_segment[name].end_joint) for name in table.joint_names], dtype=np.int32
+        ),
         entry_offsets=offsets.astype(np.int32),
         entry_channels=np.array([channel for row in entries for channel, _ in row], dtype=np.int32),
         entry_factors=np.array([factor for row in entries for _, factor in row], dtype=np.float64),
