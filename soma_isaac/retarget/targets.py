@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soma_isaac.errors import InputRejected
 from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
 from soma_isaac.retarget.contacts import ContactConfig, FootContacts, detect_contacts
 from soma_isaac.retarget.footplan import FootPlan, FootPlanConfig, plan_feet
@@ -14,6 +15,9 @@ from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.retarget.scoring_pose import HEAD_OFFSET, ORIENTED, POINT_LINKS, tpose_rotations
 
 SIDES = ("left", "right")
+
+SHORTEST_LIMB = 0.02
+"""No limb of a person is shorter [m]; what is was not given in metres."""
 
 POINTS = tuple(f"{side}_{point}" for point in POINT_LINKS for side in SIDES) + ("head",)
 """The robot's keypoints that tasks are made of: hips, knees, ankles, shoulders, elbows, wrists, head."""
@@ -140,57 +144,78 @@ def build_targets(
 
     The person's world is scaled about a point on the floor under its origin by one factor, so that what stands, stands.
     Limbs keep their directions and get the robot's lengths.
+
+    Raises:
+        InputRejected: A limb of the person has no length.
     """
     sites = robot_sites(robot)
-    contacts = detect_contacts(human, contact)
     points = {name: human.positions[:, index] for index, name in enumerate(KEYPOINT_NAMES)}
+    limbs = {pair: points[pair[1]] - points[pair[0]] for pair in SEGMENTS}
+    sizes = {pair: _limb_length(pair, limbs[pair]) for pair in SEGMENTS}
+    contacts = detect_contacts(human, contact)
     ankles = np.stack([points["left_ankle"], points["right_ankle"]], axis=1)
     ankle_height = _standing_ankle(ankles, contacts, human.stature)
     sole = -float(robot.sole_points[..., 2].min())
-    factor = scale.leg_fill * _leg_length(robot, sites, sole) / _human_leg(points, ankle_height)
+    legs, arms = SEGMENTS[:4], SEGMENTS[4:]
+    robot_leg, robot_arm = (sum(sites.length(*pair) for pair in limb) / len(SIDES) for limb in (legs, arms))
+    leg, arm = (sum(sizes[pair] for pair in limb) / len(SIDES) for limb in (legs, arms))
+    factor = scale.leg_fill * (robot_leg + sole) / (leg + ankle_height)
 
     def placed(position: np.ndarray) -> np.ndarray:
         out = factor * position
         out[..., 2] += sole - factor * (contacts.floor + ankle_height)
         return out
 
-    hips, shoulders = _middle(points, "hip"), _middle(points, "shoulder")
-    segments = []
-    for start, end in SEGMENTS:
-        vector = points[end] - points[start]
-        segments.append(vector * (sites.length(start, end) / np.linalg.norm(vector, axis=1, keepdims=True)))
-    trunk = shoulders - hips
-    rest = {name: sites.rest[index][None] for index, name in enumerate(POINTS)}
-    trunk_length = np.linalg.norm(_middle(rest, "shoulder") - _middle(rest, "hip"))
-    lengths = [np.linalg.norm(trunk, axis=1), *(np.linalg.norm(points[b] - points[a], axis=1) for a, b in SEGMENTS[4:])]
-    upper = trunk_length + sum(sites.length(a, b) for a, b in SEGMENTS[4:]) / len(SIDES)
-    upper /= float(np.median(lengths[0] + sum(lengths[1:]) / len(SIDES)))
-    tpose = tpose_rotations()
-    orientations = np.stack(
-        [human.rotations[:, human.index(keypoint)] @ tpose[name] for name, (keypoint, _) in ORIENTED.items()], axis=1
-    )
-    feet = [BODIES.index(f"{side}_foot") for side in SIDES]
+    hips = _middle(points, "hip")
+    trunk, trunk_length = _middle(points, "shoulder") - hips, _trunk_length(sites)
+    upper = (trunk_length + robot_arm) / (_limb_length(("hips", "shoulders"), trunk) + arm)
     shanks = human.rotations[:, [human.index(f"{side}_knee") for side in SIDES]]
-    orientations[:, feet] = _within_turn(shanks, orientations[:, feet], scale.ankle_turn)
+    orientations, feet = _wanted_orientations(human), [BODIES.index(f"{side}_foot") for side in SIDES]
+    raw = _within_turn(shanks, orientations[:, feet], scale.ankle_turn)
     width = sites.rest[POINTS.index("left_hip"), 1] - 0.5 * factor * _hip_width(points)
     outward = scale.stance * width * _sideways(human.rotations[:, human.index("pelvis")])
     wanted = placed(ankles) + np.stack([outward, -outward], axis=1)
-    planned = plan_feet(wanted, orientations[:, feet], contacts, robot.sole_points, human.fps, plan)
+    planned = plan_feet(wanted, raw, contacts, robot.sole_points, human.fps, plan)
     orientations[:, feet] = planned.rotations
     return Targets(
-        factor,
-        placed(hips),
-        trunk * (trunk_length / np.linalg.norm(trunk, axis=1, keepdims=True)),
-        np.stack(segments, axis=1),
-        upper * (np.stack([points[name] for name in REACHED], axis=1) - hips[:, None]),
-        orientations,
-        shanks[..., 1],
-        planned,
+        scale=factor,
+        hips=placed(hips),
+        trunk=_with_length(trunk, trunk_length),
+        segments=np.stack([_with_length(limbs[pair], sites.length(*pair)) for pair in SEGMENTS], axis=1),
+        reach=upper * (np.stack([points[name] for name in REACHED], axis=1) - hips[:, None]),
+        orientations=orientations,
+        knee_axes=shanks[..., 1],
+        feet=planned,
     )
+
+
+def _wanted_orientations(human: HumanKeypoints) -> np.ndarray:
+    """[T, 6, 3, 3] the robot's links turned from their T-pose as the person's are."""
+    tpose = tpose_rotations()
+    wanted = [human.rotations[:, human.index(keypoint)] @ tpose[name] for name, (keypoint, _) in ORIENTED.items()]
+    return np.stack(wanted, axis=1)
+
+
+def _limb_length(pair: tuple[str, str], vector: np.ndarray) -> float:
+    length = float(np.median(np.linalg.norm(vector, axis=1)))
+    if length < SHORTEST_LIMB:
+        raise InputRejected(
+            f"the person measures {length:.3g} m from {pair[0]} to {pair[1]}: no body, or not in metres"
+        )
+    return length
+
+
+def _with_length(vector: np.ndarray, length: float) -> np.ndarray:
+    return vector * (length / np.maximum(np.linalg.norm(vector, axis=1, keepdims=True), 1e-9))
 
 
 def _middle(points: dict[str, np.ndarray], name: str) -> np.ndarray:
     return 0.5 * (points[f"left_{name}"] + points[f"right_{name}"])
+
+
+def _trunk_length(sites: Sites) -> float:
+    rest = {name: sites.rest[index][None] for index, name in enumerate(POINTS)}
+    return float(np.linalg.norm(_middle(rest, "shoulder") - _middle(rest, "hip")))
 
 
 def _within_turn(base: np.ndarray, rotation: np.ndarray, largest: float) -> np.ndarray:
@@ -216,17 +241,3 @@ def _standing_ankle(ankles: np.ndarray, contacts: FootContacts, stature: float) 
     """Height [m] of the ankle joint above the floor when the foot is flat."""
     standing = ankles[..., 2][contacts.flat]
     return float(np.median(standing)) - contacts.floor if standing.size else 0.04 * stature
-
-
-def _leg_length(robot: RobotModel, sites: Sites, sole: float) -> float:
-    return sites.length("left_hip", "left_knee") + sites.length("left_knee", "left_ankle") + sole
-
-
-def _human_leg(points: dict[str, np.ndarray], ankle_height: float) -> float:
-    """Thigh, shank and ankle height [m]: median over the clip, mean of both sides."""
-    lengths = [
-        np.median(np.linalg.norm(points[f"{side}_{end}"] - points[f"{side}_{start}"], axis=1))
-        for start, end in (("hip", "knee"), ("knee", "ankle"))
-        for side in SIDES
-    ]
-    return 0.5 * float(np.sum(lengths)) + ankle_height

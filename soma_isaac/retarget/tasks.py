@@ -111,7 +111,7 @@ class PoseTasks:
         self._clearance = np.repeat([weights.ground_radius, -weights.sole_give], [len(ground), 2 * corners])
         self._low_moves = moves[self._low_bodies].astype(np.float64)
         self._combine = _combinations()
-        lengths = np.linalg.norm(targets.segments[0], axis=-1)
+        lengths = np.linalg.norm(targets.segments, axis=-1).max(axis=0)
         self._goals = np.concatenate(
             [targets.hips[:, None], targets.feet.positions, targets.trunk[:, None], targets.segments, targets.reach],
             axis=1,
@@ -128,7 +128,7 @@ class PoseTasks:
         out[:, 0] = w.hips
         # Geometric in between: the weights span orders of magnitude.
         out[:, 1:3] = w.foot_swing * (w.foot_planted / w.foot_swing) ** planted
-        out[:, 3] = w.trunk / np.linalg.norm(self.targets.trunk[0])
+        out[:, 3] = w.trunk / np.linalg.norm(self.targets.trunk, axis=-1).max()
         limbs = np.repeat([w.thigh, w.shank, w.upper_arm, w.forearm], len(SIDES))
         out[:, 4 : 4 + len(SEGMENTS)] = limbs / lengths
         out[:, 4 + len(SEGMENTS) :] = w.reach

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from soma_isaac.errors import InputRejected
 from soma_isaac.math.so3 import geodesic_angle, matrix_from_rotvec, rotvec_from_matrix
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.retarget.contacts import ContactConfig, FootContacts
@@ -114,6 +115,16 @@ def test_corrections_end_smoothly_and_far_from_contacts_nothing_is_corrected():
     short[85:90] = True
     bridged = extend_correction(correction, short, 15.0)
     assert np.abs(bridged[80:85] - correction[80:85]).max() < 1e-3, "a short gap is one polynomial"
+
+
+def test_a_person_without_limbs_is_refused():
+    human = demo("reach")
+    positions = human.positions.copy()
+    positions[:, KEYPOINT_NAMES.index("left_wrist")] = positions[:, KEYPOINT_NAMES.index("left_elbow")]
+    with pytest.raises(InputRejected, match="left_elbow to left_wrist"):
+        targets_of(HumanKeypoints(human.fps, positions, human.rotations, human.stature))
+    with pytest.raises(InputRejected, match="metres"):
+        targets_of(resized(human, 0.01))
 
 
 def test_wrong_feet_are_not_believed():
