@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import pickletools
+import re
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ from soma_isaac.errors import InputRejected
 
 MAX_OPCODES = 1_000_000
 _MARK = object()
+_ODD_ESCAPE = re.compile(rb"\\(?![nrtx'\"])")
+"""In a string from which escaped backslashes were taken out; the decoder would only warn about it."""
+
 _LONGEST_LINE = 512
 _LONGEST_INTEGER = 16
 _MALFORMED = (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error, RecursionError, MemoryError)
@@ -165,7 +169,10 @@ class InertPickle:
         text = self._line(len(self._data))
         if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
             raise ValueError("a string is not quoted")
-        return codecs.escape_decode(text[1:-1])[0]
+        text = text[1:-1]
+        if _ODD_ESCAPE.search(text.replace(b"\\\\", b"")):
+            raise ValueError("an escape that Python 2 does not write")
+        return codecs.escape_decode(text)[0]
 
     def _long(self) -> int:
         count = self._take(1)[0]

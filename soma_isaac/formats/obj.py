@@ -14,6 +14,7 @@ from soma_isaac.rig.mesh import fan_triangles
 
 _MOST_POINTS = 4_000_000
 _LONGEST_FACE = 64
+_LONGEST_NUMBER = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +107,10 @@ def _index(word: bytes, count: int) -> int:
 def _numbers(rows: list[list[bytes]], width: int, what: str, path: str) -> np.ndarray:
     if not rows:
         return np.zeros((0, width))
+    if any(len(word) > _LONGEST_NUMBER for row in rows for word in row):  # numpy would cut it off
+        raise InputRejected(f"a {what} line has a number of more than {_LONGEST_NUMBER} characters", path)
     try:
-        table = np.array(rows, dtype="S32").astype(np.float64)
+        table = np.array(rows, dtype=f"S{_LONGEST_NUMBER}").astype(np.float64)
     except ValueError as error:
         raise InputRejected(f"a {what} line does not hold {width} numbers ({str(error)[:80]})", path) from error
     if table.shape != (len(rows), width) or not np.isfinite(table).all():

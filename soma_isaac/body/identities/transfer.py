@@ -9,15 +9,12 @@ import numpy as np
 
 from soma_isaac.body.identities.target import SomaTarget
 from soma_isaac.body.laplacian import LaplacianFill
-from soma_isaac.body.topology import Correspondence
+from soma_isaac.body.topology import TopologyTransfer
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.obj import ObjMesh, read_obj
 
 if TYPE_CHECKING:
     import torch
-
-TRANSFER_MODES = ("edge", "area")
-"""Offset scales of a :class:`~soma_isaac.body.topology.Correspondence`."""
 
 
 class Transfer:
@@ -46,47 +43,25 @@ class Transfer:
         mode: str = "edge",
         fill: bool = True,
     ) -> None:
-        if mode not in TRANSFER_MODES:
-            raise InputRejected(f"no topology transfer {mode!r}; there are {', '.join(TRANSFER_MODES)}")
         if len(wrap_points) != target.mid_count:
             raise InputRejected(f"the wrap has {len(wrap_points)} points, SOMA's mid mesh {target.mid_count}")
         wrap = wrap_points[target.mid_rows]
         self.native_count = len(base_points)
-        self.correspondence = Correspondence.build(base_points, base_triangles, wrap, offset_scale=mode)
+        self.topology = TopologyTransfer(base_points, base_triangles, wrap, mode=mode)
         fills = fill and target.bag_vertices.size > 0
         self.fill = LaplacianFill(wrap, target.triangles, target.bag_vertices) if fills else None
 
     def apply(self, native: np.ndarray) -> np.ndarray:
         """Native meshes [B, Vn, 3] m to SOMA meshes [B, V, 3] float32 m."""
-        points = self.correspondence.apply(native)
+        points = self.topology.apply(native)
         if self.fill is not None:
             points = self.fill.apply(points)
         return np.asarray(points, dtype=np.float32)
 
     def apply_torch(self, native: torch.Tensor) -> torch.Tensor:
         """The same on torch tensors, with gradients, in their dtype and on their device."""
-        import torch
-
-        def tensor(values: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.array(values)).to(native)
-
-        def index(values: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.array(values, dtype=np.int64)).to(native.device)
-
-        bound = self.correspondence
-        a, b, c = (native[:, index(bound.corners[:, corner])] for corner in range(3))
-        along_first, along_second, along_normal = tensor(bound.coordinates)[:, :, None].unbind(1)
-        normal = torch.linalg.cross(b - a, c - a)
-        if bound.offset_scale == "edge":
-            sides = torch.stack([side.norm(dim=-1, keepdim=True) for side in (b - a, c - b, a - c)]).mean(0)
-            normal = torch.nn.functional.normalize(normal, dim=-1, eps=1e-30) * sides
-        points = a + along_first * (b - a) + along_second * (c - a) + along_normal * normal
-        if self.fill is None:
-            return points
-        fill = self.fill
-        moved = points[:, index(fill.border_vertices)] - tensor(fill.points[fill.border_vertices])
-        filled = tensor(fill.points[fill.free_vertices]) + tensor(fill.weights) @ moved
-        return points.index_copy(1, index(fill.free_vertices), filled)
+        points = self.topology.apply_torch(native)
+        return points if self.fill is None else self.fill.apply_torch(points)
 
 
 def read_pair(base: Path, wrap: Path, unit_metres: float) -> tuple[ObjMesh, np.ndarray]:
