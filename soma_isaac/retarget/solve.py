@@ -60,11 +60,11 @@ class SolverConfig:
     """
 
     coarse_rate: float = 12.5
-    coarse_iterations: int = 12
+    coarse_iterations: int = 10
     free_iterations: int = 3
     cohesion: float = 3.0
     cohesion_decay: float = 0.4
-    fine_iterations: int = 3
+    fine_iterations: int = 2
     tolerance: float = 3e-4
     window: int = 1000
     overlap: int = 120
