@@ -41,6 +41,11 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def staged_path(final: Path) -> Path:
+    """A new name beside ``final`` for bytes that are not to be seen yet."""
+    return final.with_name(f".{final.name}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
+
+
 def stage(final: Path, data: bytes) -> Path:
     """Write ``data`` beside ``final`` under a staged name and fsync it; ``final`` itself is not touched.
 
@@ -54,7 +59,7 @@ def stage(final: Path, data: bytes) -> Path:
     Raises:
         OSError: The disk refused (full, read-only, I/O error); nothing is left behind where the disk allows that.
     """
-    staged = final.with_name(f".{final.name}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
+    staged = staged_path(final)
     descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pxr import Gf, Kind, Sdf, Usd, UsdGeom, UsdSkel, Vt
 
+from soma_isaac.formats.usd_stage_file import stage_in_memory
 from soma_isaac.rig.mesh import vertex_normals
 from soma_isaac.rig.rig import Rig, SkinnedMesh
 from soma_isaac.rig.skeleton import Skeleton
@@ -17,8 +18,8 @@ SKELETON = "/OUTPUT/c_skeleton_grp/Root"
 ANIMATION = "/OUTPUT/c_skeleton_grp/Root/Animation"
 MESHES = "/OUTPUT/c_geometry_grp/MainMesh/Meshes"
 
-_CM_PER_M = 100.0
-_SKIN_COLOR = (0.72, 0.58, 0.5)
+CM_PER_M = 100.0
+SKIN_COLOR = (0.72, 0.58, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +59,19 @@ def rig_usda(rig: Rig, uvs: Mapping[str, FaceUv], comment: str) -> str:
         uvs: Texture coordinates by level of detail, where there are any.
         comment: Where the data came from; becomes the layer's comment.
     """
-    stage = Usd.Stage.CreateInMemory()
-    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
-    UsdGeom.SetStageMetersPerUnit(stage, 1.0 / _CM_PER_M)
+    stage = stage_in_memory(".usda")
     stage.GetRootLayer().comment = comment
+    root = define_skel_root(stage)
+    write_skeleton(stage, rig.skeleton)
+    for lod, mesh in rig.meshes.items():
+        write_mesh(stage, mesh, uvs.get(lod), visible=lod == "mid")
+    boundable = UsdGeom.Boundable(root)
+    boundable.CreateExtentAttr(UsdGeom.Boundable.ComputeExtentFromPlugins(boundable, Usd.TimeCode.Default()))
+    return stage.GetRootLayer().ExportToString()
+
+
+def define_skel_root(stage: Usd.Stage) -> UsdSkel.Root:
+    """Define SOMA's prims above skeleton and meshes; the SkelRoot becomes the default prim."""
     root = UsdSkel.Root.Define(stage, SKEL_ROOT)
     stage.SetDefaultPrim(root.GetPrim())
     Usd.ModelAPI(root.GetPrim()).SetKind(Kind.Tokens.component)
@@ -69,15 +79,11 @@ def rig_usda(rig: Rig, uvs: Mapping[str, FaceUv], comment: str) -> str:
         for prefix in Sdf.Path(path).GetParentPath().GetPrefixes()[1:]:
             UsdGeom.Xform.Define(stage, prefix)
     UsdGeom.Scope.Define(stage, MESHES)
-    _write_skeleton(stage, rig.skeleton)
-    for lod, mesh in rig.meshes.items():
-        _write_mesh(stage, mesh, uvs.get(lod), visible=lod == "mid")
-    boundable = UsdGeom.Boundable(root)
-    boundable.CreateExtentAttr(UsdGeom.Boundable.ComputeExtentFromPlugins(boundable, Usd.TimeCode.Default()))
-    return stage.GetRootLayer().ExportToString()
+    return root
 
 
-def _write_skeleton(stage: Usd.Stage, skeleton: Skeleton) -> None:
+def write_skeleton(stage: Usd.Stage, skeleton: Skeleton) -> UsdSkel.Animation:
+    """Write a skeleton and an animation that holds it in its T-pose; returns the animation."""
     paths = joint_paths(skeleton)
     prim = UsdSkel.Skeleton.Define(stage, SKELETON)
     rest = local_transforms(skeleton.rest_T_world_joint, skeleton.parent_indices)
@@ -89,28 +95,26 @@ def _write_skeleton(stage: Usd.Stage, skeleton: Skeleton) -> None:
     animation.CreateJointsAttr(paths)
     animation.SetTransforms(_matrices(rest))
     UsdSkel.BindingAPI.Apply(prim.GetPrim()).CreateAnimationSourceRel().SetTargets([animation.GetPath()])
+    return animation
 
 
 def _matrices(columns: np.ndarray) -> Vt.Matrix4dArray:
     rows = np.swapaxes(columns, 1, 2).copy()
-    rows[:, 3, :3] *= _CM_PER_M
+    rows[:, 3, :3] *= CM_PER_M
     # Twelve decimals hide the last bits, in which linear algebra libraries differ; + 0.0 turns -0 into 0.
     return Vt.Matrix4dArray([Gf.Matrix4d(row.tolist()) for row in np.round(rows, 12) + 0.0])
 
 
-def _write_mesh(stage: Usd.Stage, mesh: SkinnedMesh, uv: FaceUv | None, visible: bool) -> None:
+def write_mesh(stage: Usd.Stage, mesh: SkinnedMesh, uv: FaceUv | None, visible: bool) -> None:
+    """Write a mesh in its bind pose, bound to the skeleton of :func:`write_skeleton`."""
     prim = UsdGeom.Mesh.Define(stage, f"{MESHES}/{mesh.name}")
-    points = (mesh.points * _CM_PER_M).astype(np.float32)
+    points = (mesh.points * CM_PER_M).astype(np.float32)
     prim.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(points))
     prim.CreateExtentAttr(Vt.Vec3fArray.FromNumpy(np.stack([points.min(0), points.max(0)])))
-    prim.CreateFaceVertexCountsAttr(Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.face_vertex_counts)))
-    prim.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.face_vertex_indices)))
-    prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
-    prim.CreateOrientationAttr(UsdGeom.Tokens.rightHanded)
+    write_faces(prim, mesh)
     normals = np.round(vertex_normals(mesh.points, mesh.triangles), 4) + 0.0
     prim.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(normals.astype(np.float32)))
     prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
-    prim.CreateDisplayColorAttr([Gf.Vec3f(*_SKIN_COLOR)])
     if not visible:
         prim.CreateVisibilityAttr(UsdGeom.Tokens.invisible)
     if uv is not None:
@@ -126,3 +130,12 @@ def _write_mesh(stage: Usd.Stage, mesh: SkinnedMesh, uv: FaceUv | None, visible:
     weights = np.round(mesh.joint_weights, 7).astype(np.float32)
     binding.CreateJointIndicesPrimvar(False, influences).Set(Vt.IntArray.FromNumpy(mesh.joint_indices.ravel().copy()))
     binding.CreateJointWeightsPrimvar(False, influences).Set(Vt.FloatArray.FromNumpy(weights.ravel()))
+
+
+def write_faces(prim: UsdGeom.Mesh, mesh: SkinnedMesh) -> None:
+    """Write what does not change with the pose: faces, orientation, no subdivision, colour."""
+    prim.CreateFaceVertexCountsAttr(Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.face_vertex_counts)))
+    prim.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.face_vertex_indices)))
+    prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
+    prim.CreateOrientationAttr(UsdGeom.Tokens.rightHanded)
+    prim.CreateDisplayColorAttr([Gf.Vec3f(*SKIN_COLOR)])

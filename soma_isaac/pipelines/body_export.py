@@ -1,0 +1,199 @@
+"""A motion or a pose becomes a body in a file: UsdSkel, USD point cache, glTF, or a SOMA-X motion."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from soma_isaac.errors import InputRejected, OutputConflict, SomaError
+from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
+from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
+from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, register_schema
+from soma_isaac.rig.skeleton import POSE_PARENTS, template_rest_offsets
+
+EXIT_USAGE, EXIT_INFRASTRUCTURE = 2, 4
+USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
+_POSE_FPS = 30.0
+
+
+@dataclass(frozen=True)
+class BodyExportReport:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        state: ``written``, ``replaced``, or ``unchanged`` where the file already had these bytes.
+        byte_count: Its size.
+        frame_count: Frames in it.
+        fps: Frame rate [Hz]; without meaning for a single frame.
+        scale: Factor on the template body.
+    """
+
+    path: Path
+    state: str
+    byte_count: int
+    frame_count: int
+    fps: float
+    scale: float
+
+
+def export_body(config: BodyExportConfig) -> BodyExportReport:
+    """Write one file.
+
+    Raises:
+        ConfigRefused: A value or combination of values makes no sense.
+        InputRejected: The motion cannot be read, or the frame is beyond its end.
+        OutputConflict: The output exists with other bytes and ``replace`` is not set, or cannot be written.
+        OSError: The disk refused.
+    """
+    check_config(config)
+    final = Path(config.output)
+    motion = _motion(config)
+    scale = config.scale if config.scale is not None else _leg_scale(motion)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.suffix.lower() == ".npz":
+        from soma_isaac.formats.atomic import stage
+        from soma_isaac.formats.soma_npz import soma_npz_bytes
+
+        staged = stage(final, soma_npz_bytes(motion))
+    else:
+        staged = _stage_body(config, motion, scale, final)
+    state = _publish(staged, final, config.replace)
+    return BodyExportReport(final, state, final.stat().st_size, motion.frame_count, motion.fps, scale)
+
+
+def _motion(config: BodyExportConfig) -> SomaMotion:
+    if config.motion is None:
+        return _still_pose(config.pose == "bind")
+    from soma_isaac.motion.resample import resample
+    from soma_isaac.pipelines.motion_in import load_motion
+
+    path = Path(config.motion)
+    motion = load_motion(path, source_fps=config.source_fps, name=path.name, up_axis=config.up_axis)
+    motion = motion if config.fps is None else resample(motion, config.fps)
+    if config.frame is None:
+        return motion
+    if config.frame >= motion.frame_count:
+        raise InputRejected(f"has {motion.frame_count} frames, there is no frame {config.frame}", config.motion)
+    row = slice(config.frame, config.frame + 1)
+    return replace(motion, rotations=motion.rotations[row], root_translation=motion.root_translation[row])
+
+
+def _still_pose(bind: bool) -> SomaMotion:
+    """The T-pose, or the bind pose told relative to it, as a motion of one frame."""
+    rotations = np.tile(np.eye(3), (1, 77, 1, 1))
+    hips = template_rest_offsets()[1]
+    if bind:
+        from soma_isaac.formats.rig_usd import load_template_rig
+
+        skeleton = load_template_rig().skeleton
+        rest, world = (pose[1:78, :3, :3] for pose in (skeleton.rest_T_world_joint, skeleton.bind_T_world_joint))
+        turns = world @ np.swapaxes(rest, -1, -2)
+        above = np.concatenate([np.eye(3)[None], turns[list(POSE_PARENTS[1:])]])
+        rotations = (np.swapaxes(above, -1, -2) @ turns)[None]
+        hips = skeleton.bind_T_world_joint[1, :3, 3]
+    name = "bind pose" if bind else "T-pose"
+    identity = MotionIdentity("soma", np.zeros(0), None, template_rest_offsets(), "template")
+    return SomaMotion(_POSE_FPS, rotations, hips[None], identity, Provenance(name, "", "pose", "none", "y", "format"))
+
+
+def _leg_scale(motion: SomaMotion) -> float:
+    """Hips height of the person in the motion over the template's: with it the person's soles are the body's."""
+    return float(motion.identity.rest_offsets[1, 1] / template_rest_offsets()[1, 1])
+
+
+def _stage_body(config: BodyExportConfig, motion: SomaMotion, scale: float, final: Path) -> Path:
+    # Imported here so that --help and wrong arguments are answered at once.
+    from soma_isaac.body import SomaBody
+    from soma_isaac.body.skin_animation import identity_mesh, posed_points, scaled_identity, skin_animation
+    from soma_isaac.formats.atomic import stage
+    from soma_isaac.formats.glb import posed_mesh_glb, skin_animation_glb
+    from soma_isaac.formats.point_cache_usd import point_cache_stage
+    from soma_isaac.formats.rig_usd import load_template_rig
+    from soma_isaac.formats.skel_anim_usd import skel_animation_stage
+    from soma_isaac.formats.usd_stage_file import save_staged
+
+    body = SomaBody(load_template_rig(), lod=config.lod)
+    identity = scaled_identity(body, scale)
+    transl = motion.root_translation
+    if config.motion is None:
+        transl = transl * scale
+    suffix, comment = final.suffix.lower(), f"SOMA template body x {scale:.6g}, {motion.provenance.source}"
+    if config.kind == "skel":
+        animation = skin_animation(
+            body, identity, motion.rotations, transl, fps=motion.fps, name=Path(motion.provenance.source).stem
+        )
+        if suffix == ".glb":
+            return stage(final, skin_animation_glb(animation, comment))
+        return save_staged(skel_animation_stage(animation, suffix, comment), final)
+    mesh, points = identity_mesh(body, identity), posed_points(body, identity, motion.rotations, transl)
+    if suffix == ".glb":
+        return stage(final, posed_mesh_glb(mesh, next(points), comment))
+    cache = point_cache_stage(
+        mesh,
+        points,
+        frame_count=motion.frame_count,
+        fps=motion.fps,
+        suffix=suffix,
+        comment=comment,
+        normals=config.normals,
+    )
+    return save_staged(cache, final)
+
+
+def _publish(staged: Path, final: Path, replace_other: bool) -> str:
+    """Give the staged file its name unless other bytes have it; returns the report's ``state``."""
+    from soma_isaac.formats.atomic import discard, publish, sha256_of_file
+
+    exists = os.path.lexists(final)
+    if exists and not (final.is_file() and not final.is_symlink()):
+        discard(staged)
+        raise OutputConflict(f"{str(final)!r} is a folder or a link; name a file")
+    if exists and sha256_of_file(final) == sha256_of_file(staged):
+        discard(staged)
+        return "unchanged"
+    if exists and not replace_other:
+        discard(staged)
+        raise OutputConflict(f"{str(final)!r} exists with other bytes; name another output or add replace=true")
+    try:
+        publish(staged, final)
+    except OSError:
+        discard(staged)
+        raise
+    return "replaced" if exists else "written"
+
+
+def prepare_command_line(arguments: Sequence[str]) -> None:
+    """Register the schema and check the arguments before Hydra sees them; exits with 2 where one is wrong."""
+    register_schema("body_schema", BodyExportConfig)
+    try:
+        check_overrides(arguments, BodyExportConfig)
+    except ConfigRefused as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(EXIT_USAGE) from error
+
+
+def body_command(config: DictConfig) -> int:
+    """Run what the config asks for; one line on stdout, errors on stderr.
+
+    Returns:
+        0 done, 2 usage, input or output refused, 4 infrastructure.
+    """
+    try:
+        report = export_body(config_object(config, BodyExportConfig))
+    except USAGE_ERRORS as error:
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_USAGE
+    except (SomaError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_INFRASTRUCTURE
+    frames = "1 frame" if report.frame_count == 1 else f"{report.frame_count} frames at {report.fps:g} Hz"
+    size = f"{report.byte_count / 1e6:.2f} MB"
+    sys.stdout.write(f"{report.path}: {report.state}, {frames}, body x {report.scale:.4g}, {size}\n")
+    return 0

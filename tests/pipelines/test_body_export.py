@@ -1,0 +1,153 @@
+"""scripts/body.py: every kind of file from a clip or a pose; wrong words are refused, other people's bytes kept."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pxr import Usd, UsdGeom
+
+from soma_isaac.errors import InputRejected, OutputConflict
+from soma_isaac.formats import usd_stage_file
+from soma_isaac.formats.npz import open_npz
+from soma_isaac.formats.rig_usd import load_template_rig
+from soma_isaac.formats.soma_npz import read_soma_npz
+from soma_isaac.pipelines import body_config
+from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
+from soma_isaac.pipelines.body_export import export_body
+from soma_isaac.pipelines.config import ConfigRefused
+from soma_isaac.pipelines.motion_in import load_motion
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP = ROOT / "data" / "demo_clips" / "squat.npz"
+
+
+@pytest.mark.parametrize(
+    "change,words",
+    [
+        ({"motion": None}, "give one of them"),
+        ({"pose": "t"}, "give one of them"),
+        ({"output": ""}, "name the file"),
+        ({"output": "a.fbx"}, "unknown suffix '.fbx'"),
+        ({"output": "a"}, "unknown suffix ''"),
+        ({"kind": "mesh"}, "skel, points"),
+        ({"lod": "high"}, "mid, low, xlo"),
+        ({"motion": None, "pose": "a"}, "t, bind"),
+        ({"fps": 0.0}, "fps:"),
+        ({"scale": 0.0}, "scale:"),
+        ({"scale": float("nan")}, "scale:"),
+        ({"frame": -1}, "frame:"),
+        ({"motion": None, "pose": "t", "frame": 0}, "frame:"),
+        ({"output": "a.npz", "kind": "points"}, "joint rotations"),
+        ({"output": "a.glb", "kind": "points"}, "frame=N"),
+        ({"normals": False}, "normals:"),
+    ],
+)
+def test_refused(change, words):
+    with pytest.raises(ConfigRefused, match=re.escape(words)):
+        check_config(BodyExportConfig(**({"motion": "x.npz", "output": "a.usdc"} | change)))
+
+
+def test_suffixes_are_those_of_the_writer():
+    assert body_config.USD_SUFFIXES == usd_stage_file.USD_SUFFIXES
+
+
+@pytest.mark.parametrize(
+    "name,options",
+    [
+        ("a.usda", {"lod": "xlo"}),
+        ("a.usdc", {}),
+        ("a.usd", {"lod": "low"}),
+        ("a.glb", {}),
+        ("a.npz", {}),
+        ("p.usdc", {"kind": "points", "lod": "low"}),
+        ("f.glb", {"kind": "points", "frame": 3}),
+    ],
+)
+def test_every_kind_is_written_once(tmp_path, name, options):
+    config = BodyExportConfig(motion=str(CLIP), fps=10.0, output=str(tmp_path / "new" / name), **options)
+    report = export_body(config)
+    assert report.state == "written" and report.byte_count == report.path.stat().st_size > 1000
+    assert report.frame_count == (1 if "frame" in options else 71)
+    assert export_body(config).state == "unchanged"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
+
+
+def test_other_bytes_stay_unless_replaced(tmp_path):
+    path = tmp_path / "a.glb"
+    path.write_bytes(b"mine")
+    config = BodyExportConfig(pose="t", output=str(path), lod="xlo")
+    with pytest.raises(OutputConflict, match="replace=true"):
+        export_body(config)
+    assert path.read_bytes() == b"mine"
+    config.replace = True
+    assert export_body(config).state == "replaced" and path.read_bytes()[:4] == b"glTF"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.glb"]
+
+
+def test_a_folder_or_a_link_is_no_output(tmp_path):
+    (tmp_path / "a.glb").mkdir()
+    (tmp_path / "b.glb").symlink_to(tmp_path / "elsewhere")
+    for name in ("a.glb", "b.glb"):
+        with pytest.raises(OutputConflict, match="folder or a link"):
+            export_body(BodyExportConfig(pose="t", output=str(tmp_path / name), lod="xlo", replace=True))
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.glb", "b.glb"]
+
+
+def test_frame_beyond_the_end(tmp_path):
+    with pytest.raises(InputRejected, match="there is no frame 999999"):
+        export_body(BodyExportConfig(motion=str(CLIP), frame=999999, output=str(tmp_path / "a.glb")))
+
+
+def test_soma_npz_keeps_the_motion_and_its_rate(tmp_path):
+    export_body(BodyExportConfig(motion=str(CLIP), output=str(tmp_path / "a.npz")))
+    read, source = read_soma_npz(open_npz(tmp_path / "a.npz"), "a"), load_motion(CLIP)
+    assert read.fps == source.fps
+    assert np.array_equal(read.rotations, source.rotations)
+    assert np.array_equal(read.root_translation, source.root_translation)
+
+
+def points_of(path, time=None):
+    stage = Usd.Stage.Open(str(path))
+    (mesh,) = [prim for prim in stage.Traverse() if prim.IsA(UsdGeom.Mesh)]
+    return np.array(
+        UsdGeom.Mesh(mesh).GetPointsAttr().Get(Usd.TimeCode.Default() if time is None else time)
+    ) * UsdGeom.GetStageMetersPerUnit(stage)
+
+
+def test_bind_pose_is_the_rigs_own_mesh(tmp_path):
+    path = tmp_path / "bind.usdc"
+    export_body(BodyExportConfig(pose="bind", kind="points", output=str(path)))
+    np.testing.assert_allclose(points_of(path), load_template_rig().mesh("mid").points, atol=2e-6)
+
+
+def test_the_body_has_the_legs_of_the_person_in_the_clip(tmp_path):
+    # A squat on planted feet: with its own leg length the body stands on the floor in every frame.
+    path = tmp_path / "squat.usdc"
+    report = export_body(BodyExportConfig(motion=str(CLIP), fps=2.0, kind="points", output=str(path)))
+    assert 0.9 < report.scale < 0.95
+    lowest = [points_of(path, time)[:, 1].min() for time in range(report.frame_count)]
+    assert np.abs(lowest).max() < 0.03
+    template = tmp_path / "template.usdc"
+    export_body(BodyExportConfig(motion=str(CLIP), fps=2.0, kind="points", output=str(template), scale=1.0))
+    assert points_of(template, 0)[:, 1].min() < -0.05
+
+
+def test_command_line(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "body.py")]
+    output = tmp_path / "a.usda"
+    good = subprocess.run(
+        [*command, "pose=t", f"output={output}", "lod=xlo"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert good.returncode == 0 and output.read_text().startswith("#usda") and "1 frame" in good.stdout, good.stderr
+    wrong = subprocess.run([*command, "pose=t", f"outptu={output}"], capture_output=True, text=True, cwd=tmp_path)
+    assert wrong.returncode == 2 and "did you mean 'output'" in wrong.stderr
+    missing = subprocess.run(
+        [*command, "motion=none.npz", f"output={output}"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert missing.returncode == 2 and missing.stderr.startswith("error: 'none.npz'")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.usda"]
