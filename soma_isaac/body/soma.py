@@ -70,7 +70,7 @@ class SomaBody:
         """
         self.rig = rig
         self.lod = lod
-        self.device = _device(device)
+        self.device = warp_device(device)
         self.layout = joint_layout(rig, twist=twist)
         self._program = compile_twist(rig.twist, self.layout) if twist and rig.twist is not None else None
         self._anchor = twist_anchor
@@ -283,7 +283,12 @@ class SomaBody:
         return buffers
 
 
-def _device(name: str) -> wp.Device:
+def warp_device(name: str) -> wp.Device:
+    """A Warp device by name.
+
+    Raises:
+        InputRejected: Warp does not know it.
+    """
     try:
         return wp.get_device(name)
     except (ValueError, RuntimeError) as error:
