@@ -99,7 +99,9 @@ def interpolation_weights(points: np.ndarray, queries: np.ndarray) -> np.ndarray
     axes = axes[spread > 1e-6 * max(spread[0], 1e-12)]
     polynomial = np.concatenate([np.ones((len(points), 1)), offsets @ axes.T], axis=1)
     values = np.concatenate([np.ones((len(queries), 1)), targets @ axes.T], axis=1)
-    right = np.concatenate([polynomial, length[:, None] - cdist(offsets, targets)], axis=1)
+    radial = length[:, None] - cdist(offsets, targets)
+    # A constant changes nothing but rounding: it is one of the polynomials.
+    right = np.concatenate([polynomial, radial - radial.mean(axis=0)], axis=1)
     solved = _solved(offsets, length, right)
     basis, free = np.split(solved, [polynomial.shape[1]], axis=1)
     missing = values.T - polynomial.T @ free

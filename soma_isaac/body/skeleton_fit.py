@@ -205,7 +205,9 @@ class SkeletonFit:
             raise InputRejected(f"points has shape {values.shape}, expected (B, {count}, 3) for LOD {self.lod}")
         if not np.isfinite(values).all():
             raise InputRejected(f"points is not finite at index {tuple(np.argwhere(~np.isfinite(values))[0].tolist())}")
-        return wp.array(values, dtype=wp.vec3, device=self.device, copy=not self.device.is_cpu)
+        # Flat first: a batch of one may have a stride of 0, which Warp would not call contiguous.
+        flat = wp.array(values.reshape(-1, 3), dtype=wp.vec3, device=self.device, copy=not self.device.is_cpu)
+        return flat.reshape(values.shape[:2])
 
 
 class LinearSkeletonFit:

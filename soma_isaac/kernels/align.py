@@ -13,6 +13,9 @@ import warp as wp
 
 from soma_isaac.kernels.shapes import check_array
 
+# Loops stay loops: unrolled they take ten times as long to compile and run no faster.
+wp.set_module_options({"enable_backward": False, "max_unroll": 1})
+
 AUTO, KABSCH, NEWTON_SCHULZ = range(3)
 """How a covariance becomes a rotation, by SOMA-X's names; see :func:`aligned_rotation`."""
 

@@ -16,6 +16,8 @@ import warp as wp
 from soma_isaac.kernels.align import aligned_rotation, arc_rotation, matrix_from_rows, scaled_normal
 from soma_isaac.kernels.shapes import check_array, check_contiguous
 
+wp.set_module_options({"enable_backward": False, "max_unroll": 1})
+
 FEATURE_COUNT = 18
 
 
@@ -71,7 +73,7 @@ def _point(points: wp.array(dtype=wp.vec3, ndim=2), body: int, vertex: int) -> w
     return wp.vec3d(wp.float64(point[0]), wp.float64(point[1]), wp.float64(point[2]))
 
 
-@wp.kernel(enable_backward=False)
+@wp.kernel
 def features_kernel(
     # rig
     regressor_offsets: wp.array(dtype=wp.int32),
@@ -132,7 +134,7 @@ def _transform(rotation: wp.mat33d, position: wp.vec3d) -> wp.mat44d:
     )
 
 
-@wp.kernel(enable_backward=False)
+@wp.kernel
 def bind_kernel(
     # rig
     cluster_offsets: wp.array(dtype=wp.int32),
