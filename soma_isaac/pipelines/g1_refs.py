@@ -53,7 +53,7 @@ CODE_PARTS = (
     "pipelines/motion_in.py",
     "pipelines/g1_clip.py",
 )
-LIBRARIES = ("numpy", "scipy", "pin", "daqp")
+LIBRARIES = ("numpy", "scipy")
 DATA_FILES = ("SOMA_skeleton.json", BUNDLED_URDF)  # its collision shapes serve robots whose own file has meshes
 EXIT_DONE, EXIT_USAGE, EXIT_SOME_BAD, EXIT_INFRASTRUCTURE, EXIT_SIGNAL = 0, 2, 3, 4, 128
 
