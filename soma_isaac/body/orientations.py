@@ -98,8 +98,9 @@ def _mirror_table() -> tuple[np.ndarray, np.ndarray]:
             if name.startswith(side):
                 other = opposite + name.removeprefix(side)
         twins.append(PUBLIC_JOINT_NAMES.index(other))
-        paired = name.startswith(("Left", "Right"))
-        signs.append((-1.0, 1.0, 1.0) if name == "Root" else (-1.0, -1.0, -1.0) if paired else (1.0, 1.0, -1.0))
+        # Eyes are paired, but their frames are parallel to the head's.
+        limb = other != name and not name.endswith("Eye")
+        signs.append((-1.0, 1.0, 1.0) if name == "Root" else (-1.0, -1.0, -1.0) if limb else (1.0, 1.0, -1.0))
     return np.array(twins), np.array(signs)
 
 
@@ -117,9 +118,10 @@ def mirrored_points(points: np.ndarray) -> np.ndarray:
 def mirrored_transforms(transforms: np.ndarray) -> np.ndarray:
     """World transforms [..., 78, 4, 4] of the public joints of the mirror image, left and right exchanged.
 
-    SOMA's right-hand frames are the left ones with all three axes reversed, and the frames of central joints have
-    their x and y axes in the mirror plane: so the mirror image of a joint's frame, with those axes reversed, is its
-    twin's frame in the mirrored pose. Exact for rigs whose T-pose is symmetric.
+    The frames of SOMA's right limbs are the left ones with all three axes reversed; those of central joints and of the
+    eyes have their x and y axes in the mirror plane. So the mirror image of a joint's frame, with those axes reversed,
+    is its twin's frame in the mirrored pose. Exact for rigs whose T-pose is symmetric. (SOMA-X counts the eyes as limbs
+    and turns them by half a turn.)
 
     Raises:
         InputRejected: The shape is another.

@@ -13,8 +13,10 @@ that regression, both stages of the alignment and reposing all matter. Deliberat
 * ``HeadEnd`` and the eyes at mid LOD are regressed from all 5,380 vertices of the head. The peer solves that in
   float32: its weights miss the interpolation conditions by 3e-5 cm and their sum by 2e-6. They get 0.02 mm here; no
   skin hangs on them.
-* A vertex nearest to an edge or corner rides on the triangle that faces it most, the first of several; the peer's
-  choice among equals hangs on rounding.
+* Mirrored eyes: the peer treats them as limbs, whose frames are reversed from side to side; theirs are parallel.
+* A vertex nearest to an edge or corner rides on the triangle that faces it most, the first of several; the peer
+  takes one that the vertex lies outside of, among two candidates that rounding picks. One in twenty vertices 4 mm off
+  the surface is concerned; under deformations of several centimetres they come out up to 3 mm apart.
 """
 
 import functools
@@ -222,18 +224,21 @@ def test_topology_transfer(soma, mode, record_property):
     from soma.geometry.barycentric_interp import BarycentricInterpolator
 
     rig = load_template_rig()
-    source, target = rig.mesh("low"), rig.mesh("xlo")
+    source = rig.mesh("low")
+    # The xlo vertices lie on the low surface; moved off it, the height above it matters too.
+    target = rig.mesh("xlo").points + np.random.default_rng(4).normal(size=(612, 3)) * 0.004
     peer = BarycentricInterpolator(
-        *(torch.tensor(array) for array in (source.points, source.triangles, target.points)), tet_normal_scale=mode
+        *(torch.tensor(array) for array in (source.points, source.triangles, target)), tet_normal_scale=mode
     )
-    ours = TopologyTransfer(source.points, source.triangles, target.points, mode=mode)
+    ours = TopologyTransfer(source.points, source.triangles, target, mode=mode)
     _, directions = strong_shape_space(source.points, rig)
     shapes = source.points + np.tensordot(np.random.default_rng(5).normal(size=(8, len(directions))), directions, 1)
     theirs = peer(torch.tensor(shapes)).numpy()
     error = np.linalg.norm(ours.apply(shapes) - theirs, axis=-1)
     same = np.asarray(peer.face_ids) == ours.faces
     record_property("faces that differ", int((~same).sum()))
-    assert same.mean() > 0.9 and error.max() < 1e-6
+    record_property("error on them", f"{error[:, ~same].max(initial=0.0):.3g}")
+    assert same.mean() > 0.9 and error[:, same].max() < 1e-6
 
 
 def test_laplacian_fill(soma):
@@ -277,7 +282,8 @@ def test_mirrored_transforms(soma):
     transforms[..., :3, :3] = matrix_from_rotvec(rng.normal(size=(5, 78, 3)))
     transforms[..., :3, 3] = rng.normal(size=(5, 78, 3))
     theirs = PoseMirror_SOMA(list(PUBLIC_JOINT_NAMES))(torch.tensor(transforms, dtype=torch.float32))
-    np.testing.assert_allclose(mirrored_transforms(transforms), theirs.numpy(), atol=1e-6)
+    limbs = [joint for joint, name in enumerate(PUBLIC_JOINT_NAMES) if not name.endswith("Eye")]
+    np.testing.assert_allclose(mirrored_transforms(transforms)[:, limbs], theirs.numpy()[:, limbs], atol=1e-6)
 
 
 def test_convert_reference(soma, data_root, version):
