@@ -17,7 +17,7 @@ TESTS312 := tests/math tests/rig tests/motion tests/kernels tests/body tests/for
 .PHONY: refs test test311 test312 lint peers bench clean
 REFS_OUT ?= out/g1_refs
 refs: $(VENV)/.ready
-	$(VENV)/bin/python scripts/prepare_g1_refs.py output.dir=$(REFS_OUT)
+	$(VENV)/bin/python scripts/prepare_g1_refs.py output.dir=$(REFS_OUT) replace=true
 
 test: test312 test311
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "pinocchio", "daqp", "matplotlib", "ray", "viser", "omni", "carb", "isaacsim", "isaaclab", "anny")
+HEAVY = ("torch", "pinocchio", "matplotlib", "ray", "viser", "omni", "carb", "isaacsim", "isaaclab", "anny")
 TORCH_FREE_LAYERS = ("math", "rig", "motion", "formats", "kernels", "body", "render", "inversion")
 
 

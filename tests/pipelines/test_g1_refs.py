@@ -185,7 +185,7 @@ def test_parent_never_loads_the_solver():
     """Solver, Warp and USD belong to the workers and to the report; the parent survives what they do."""
     code = (
         "import sys; import soma_isaac.pipelines.command;"
-        "print([m for m in ('pinocchio', 'daqp', 'warp', 'pxr', 'torch', 'scipy', 'matplotlib') if m in sys.modules])"
+        "print([m for m in ('pinocchio', 'warp', 'pxr', 'torch', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
