@@ -16,72 +16,62 @@ from soma_isaac.kernels.correctives import HiddenTable, OffsetTable
 from soma_isaac.rig.rig import Rig
 
 
-def compile_correctives(
-    weights: CorrectiveWeights,
-    rig: Rig,
-    lod: str,
-    device: wp.Device,
-    *,
-    layout: JointLayout,
-    mid_rows: np.ndarray | None = None,
-) -> CorrectiveArrays:
-    """Tables for posing at a level of detail.
+def level_correctives(
+    weights: CorrectiveWeights, rig: Rig, lod: str, *, mid_rows: np.ndarray | None = None
+) -> CorrectiveWeights:
+    """Corrective weights for the vertices of a level of detail.
 
     ``low`` takes the rows of its vertices. ``xlo`` vertices ride on the low mesh: their offsets are those of the
     triangle below, and their distance from it turns with it, linear around the template's shape.
 
     Args:
-        weights: For the mid mesh (or, unchanged, for the mesh of ``lod``).
+        weights: For the mid mesh (or for the mesh of ``lod``: then they are returned as they are).
         rig: The rig.
         lod: Level of detail that is posed.
-        device: Where the tables go.
-        layout: The rig's joints.
         mid_rows: [V_low] mid vertex of each low vertex; the first ones by default.
 
     Raises:
         RigMismatch: The model is for another number of joints or vertices.
     """
-    if len(weights.bind_rotations) != layout.public_count:
-        raise RigMismatch(f"the correctives are for {len(weights.bind_rotations)} joints, not {layout.public_count}")
-    hidden = HiddenTable(
-        parents=device_array(layout.parents, wp.int32, device),
-        bind_rotations=device_array(weights.bind_rotations, wp.mat33, device),
-        offsets=device_array(weights.hidden_offsets, wp.int32, device),
-        inputs=device_array(weights.hidden_inputs, wp.int32, device),
-        weights=device_array(weights.hidden_weights, wp.float32, device),
-        squash=weights.squash,
-    )
-    offsets, units, values = _vertex_rows(weights, rig, lod, mid_rows)
-    padding = np.zeros((1, 3), dtype=np.float32)
-    return CorrectiveArrays(
-        hidden,
-        OffsetTable(
-            offsets=device_array(offsets, wp.int32, device),
-            units=device_array(np.append(units, 0).astype(np.int32), wp.int32, device),
-            values=device_array(np.concatenate([values, padding]), wp.vec3, device),
-        ),
-    )
-
-
-def _vertex_rows(
-    weights: CorrectiveWeights, rig: Rig, lod: str, mid_rows: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row offsets, hidden units and values [F, 3] m of the vertices of a level of detail."""
-    count = rig.mesh(lod).vertex_count
-    if weights.vertex_count == count:
-        return weights.vertex_offsets, weights.vertex_units, weights.vertex_values
+    if len(weights.bind_rotations) != len(rig.public_joint_names):
+        raise RigMismatch(
+            f"the correctives are for {len(weights.bind_rotations)} joints, not {len(rig.public_joint_names)}"
+        )
+    if weights.vertex_count == rig.mesh(lod).vertex_count:
+        return weights
     mid_count = rig.mesh("mid").vertex_count
     if weights.vertex_count != mid_count:
         raise RigMismatch(f"the correctives are for {weights.vertex_count} vertices, the rig has {mid_count}")
     low = rig.mesh("low")
     columns = np.arange(low.vertex_count) if mid_rows is None else np.asarray(mid_rows)
-    second = weights.matrices()[1].tocsc()[:, (columns[:, None] * 3 + np.arange(3)).ravel()]
+    first, second = weights.matrices()
+    second = second.tocsc()[:, (columns[:, None] * 3 + np.arange(3)).ravel()]
     if lod != "low":
         transfer = TopologyTransfer(low.points, low.triangles, rig.mesh(lod).points)
         second = second @ ride_jacobian(transfer, low.points).T
-    first = weights.matrices()[0]
-    rows = CorrectiveWeights.from_matrices(weights.bind_rotations, first, second, squash=weights.squash)
-    return rows.vertex_offsets, rows.vertex_units, rows.vertex_values
+    return CorrectiveWeights.from_matrices(
+        weights.bind_rotations, first, second, squash=weights.squash, note=weights.note
+    )
+
+
+def compile_correctives(weights: CorrectiveWeights, layout: JointLayout, device: wp.Device) -> CorrectiveArrays:
+    """Upload the weights of a level of detail, see :func:`level_correctives`."""
+    padding = np.zeros((1, 3), dtype=np.float32)
+    return CorrectiveArrays(
+        HiddenTable(
+            parents=device_array(layout.parents, wp.int32, device),
+            bind_rotations=device_array(weights.bind_rotations, wp.mat33, device),
+            offsets=device_array(weights.hidden_offsets, wp.int32, device),
+            inputs=device_array(weights.hidden_inputs, wp.int32, device),
+            weights=device_array(weights.hidden_weights, wp.float32, device),
+            squash=weights.squash,
+        ),
+        OffsetTable(
+            offsets=device_array(weights.vertex_offsets, wp.int32, device),
+            units=device_array(np.append(weights.vertex_units, 0).astype(np.int32), wp.int32, device),
+            values=device_array(np.concatenate([weights.vertex_values, padding]), wp.vec3, device),
+        ),
+    )
 
 
 def ride_jacobian(transfer: TopologyTransfer, points: np.ndarray) -> scipy.sparse.csr_array:

@@ -10,7 +10,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike
 
-from soma_isaac.body.correctives import compile_correctives
+from soma_isaac.body.correctives import compile_correctives, level_correctives
 from soma_isaac.body.identities.base import IdentityModel
 from soma_isaac.body.identities.target import SomaTarget
 from soma_isaac.body.identity import PreparedIdentity
@@ -102,17 +102,13 @@ class SomaLayer:
         self.identity_model: IdentityModel | None = model
         if isinstance(correctives, (str, Path)):
             correctives = read_correctives(Path(correctives))
-        self.corrective_weights = correctives
+        self.level_correctives: CorrectiveWeights | None = None
         compiled = None
         if correctives is not None:
-            compiled = compile_correctives(
-                correctives,
-                rig,
-                lod,
-                warp_device(device),
-                layout=joint_layout(rig, twist=twist),
-                mid_rows=target.mid_rows if target is not None and target.lod == "low" else None,
-            )
+            rows = target.mid_rows if target is not None and target.lod == "low" else None
+            self.level_correctives = level_correctives(correctives, rig, lod, mid_rows=rows)
+            layout = joint_layout(rig, twist=twist)
+            compiled = compile_correctives(self.level_correctives, layout, warp_device(device))
         self.body = SomaBody(
             rig,
             device=device,
@@ -123,6 +119,7 @@ class SomaLayer:
             orientations=None if reference_pose is None else reference_orientations(reference_pose),
             correctives=compiled,
         )
+        self.alignment = alignment
         self._fit_options = {
             "excluded_vertices": None if target is None else target.bag_vertices,
             "method": alignment,

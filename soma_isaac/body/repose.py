@@ -66,16 +66,16 @@ class Repose:
         )
         self._layout: JointLayout = self.fit.tables.layout
         offsets, joints, weights = top_influences(rig.mesh(lod), self._layout)
-        self._influences = Influences(
+        self.influences = Influences(
             offsets=device_array(offsets, wp.int32, self.fit.device),
             joints=device_array(joints, wp.int32, self.fit.device),
             weights=device_array(weights, wp.float32, self.fit.device),
         )
         self._vertex_count = rig.mesh(lod).vertex_count
-        self._transfer: TopologyTransfer | None = None
+        self.transfer: TopologyTransfer | None = None
         if self.fit.lod != lod:
             source = rig.mesh(self.fit.lod)
-            self._transfer = TopologyTransfer(source.points, source.triangles, rig.mesh(lod).points, mode=transfer_mode)
+            self.transfer = TopologyTransfer(source.points, source.triangles, rig.mesh(lod).points, mode=transfer_mode)
 
     def prepare_rest(
         self, points: ArrayLike | wp.array, *, repose: bool = True, bind: np.ndarray | None = None
@@ -103,15 +103,15 @@ class Repose:
             bind = self.fit.fit(shapes)
         elif bind.shape != (shapes.shape[0], self.fit.joint_count, 4, 4):
             raise InputRejected(f"bind has shape {bind.shape}, expected one bind for each of {shapes.shape[0]} shapes")
-        if self._transfer is not None:
-            shapes = device_array(self._transfer.apply(shapes.numpy()), wp.vec3, self.fit.device)
+        if self.transfer is not None:
+            shapes = device_array(self.transfer.apply(shapes.numpy()), wp.vec3, self.fit.device)
         if not repose:
             return shapes, bind
         target = reposed_bind(bind, self._layout)
         rest = empty_array((shapes.shape[0], self._vertex_count), wp.vec3, self.fit.device)
         if shapes.shape[0]:
             launch_blend(
-                self._influences,
+                self.influences,
                 points=shapes,
                 columns=device_array(_skin_columns(bind, target), wp.mat44, self.fit.device),
                 vertices_out=rest,

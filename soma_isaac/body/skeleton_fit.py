@@ -224,6 +224,11 @@ class LinearSkeletonFit:
         """Number of coefficients K."""
         return len(self._directions)
 
+    @property
+    def features(self) -> tuple[np.ndarray, np.ndarray]:
+        """The features of the mean [J * 18] and of the directions [K, J * 18]."""
+        return self._mean, self._directions
+
     def fit(self, coefficients: ArrayLike, scale: ArrayLike = 1.0) -> np.ndarray:
         """Bind transforms [B, J, 4, 4] m of shapes ``scale * (mean + coefficients @ directions)``.
 

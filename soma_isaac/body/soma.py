@@ -72,8 +72,8 @@ class SomaBody:
         self.lod = lod
         self.device = warp_device(device)
         self.layout = joint_layout(rig, twist=twist)
-        self._program = compile_twist(rig.twist, self.layout) if twist and rig.twist is not None else None
-        self._anchor = twist_anchor
+        self.program = compile_twist(rig.twist, self.layout) if twist and rig.twist is not None else None
+        self.twist_anchor = twist_anchor
         self.threads = _thread_count(threads)
         self._mesh = rig.mesh(lod)
         offsets, joints, weights = top_influences(self._mesh, self.layout)
@@ -103,6 +103,11 @@ class SomaBody:
     def vertex_count(self) -> int:
         """Number of vertices V."""
         return self._mesh.vertex_count
+
+    @property
+    def influences(self) -> Influences:
+        """The joints that move each vertex."""
+        return self._arrays.influences
 
     @property
     def corrected(self) -> bool:
@@ -149,8 +154,8 @@ class SomaBody:
             rig_digest=self.rig.digest,
             lod=self.lod,
             layout=self.layout,
-            program=self._program,
-            anchor=self._anchor,
+            program=self.program,
+            anchor=self.twist_anchor,
             device=self.device,
             orientations=self.orientations if self._referenced else None,
             joint_scales=joint_scales,

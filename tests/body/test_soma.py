@@ -37,7 +37,7 @@ def family(body, count):
         rig_digest="family",
         lod=body.lod,
         layout=body.layout,
-        program=body._program,
+        program=body.program,
         anchor="bind",
         device=body.device,
     )
