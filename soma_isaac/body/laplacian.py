@@ -115,7 +115,8 @@ class LaplacianFill:
 def _border_weights(inner: scipy.sparse.csc_array, outer: np.ndarray) -> np.ndarray:
     """``-inner^-1 outer`` [N, M]; rows sum to 1.
 
-    Obtuse triangles can make ``inner`` indefinite, hence LU with pivoting and not Cholesky.
+    The cotangent Laplacian is definite, obtuse triangles or not, but for triangles without area, whose weights are
+    clipped: hence LU with pivoting and not Cholesky.
 
     Raises:
         RigMismatch: There is no unique solution.

@@ -6,6 +6,9 @@ import pytest
 import warp as wp
 
 BODY_KERNELS = {
+    "align": {"align_kernel"},
+    "closest": {"closest_triangle_kernel", "ride_kernel"},
+    "skeleton_fit": {"features_kernel", "bind_kernel"},
     "fk": {"fk_kernel"},
     "twist": {"twist_channels_kernel", "helpers_kernel"},
     "lbs": {"skin_matrices_kernel", "blend_bodies_kernel", "blend_vertices_kernel"},
