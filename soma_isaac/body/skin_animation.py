@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import warp as wp
 
-from soma_isaac.body.identity import PreparedIdentity, empty_array, prepare_identity
+from soma_isaac.body.identity import PreparedIdentity, empty_array
 from soma_isaac.body.layout import JointLayout, top_influences
 from soma_isaac.body.soma import SomaBody
 from soma_isaac.body.twist import TwistProgram, compile_twist, expanded_bind
@@ -47,7 +47,8 @@ def skin_animation(
     skeleton = identity_skeleton(body, identity)
     world = []
     for begin in range(0, len(rotations), _CHUNK):
-        pose = body.pose(identity, rotations[begin : begin + _CHUNK], transl[begin : begin + _CHUNK], absolute=absolute)
+        rows = slice(begin, begin + _CHUNK)
+        pose = body.pose(identity, rotations[rows], transl[rows], absolute=absolute, fk_only=True)
         world.append(joint_transforms(body, identity, pose.transforms))
     return SkinAnimation(
         name=name,
@@ -170,19 +171,9 @@ def scaled_identity(body: SomaBody, scale: float) -> PreparedIdentity:
         raise InputRejected(f"scale is {scale!r}, expected 0.1 to 10")
     if scale == 1.0:
         return body.prepare()
-    layout = body.layout
-    bind = layout.bind_T_world_joint[None, : layout.public_count].copy()
+    bind = body.layout.bind_T_world_joint[None, : body.layout.public_count].copy()
     bind[..., :3, 3] *= scale
-    return prepare_identity(
-        body.rig.mesh(body.lod).points[None] * scale,
-        bind,
-        rig_digest=body.rig.digest,
-        lod=body.lod,
-        layout=layout,
-        program=_program(body),
-        anchor="bind",
-        device=body.device,
-    )
+    return body.prepare(body.rig.mesh(body.lod).points[None] * scale, bind)
 
 
 def _program(body: SomaBody) -> TwistProgram | None:
