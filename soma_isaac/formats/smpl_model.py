@@ -39,6 +39,8 @@ class SmplModel:
         parents: [J] int32, column of each joint's parent; -1 for the root.
         pose_directions: [9 (J - 1), V, 3] float32; ``None`` where it was not asked for.
         digest: sha256 of the file.
+        hand_means: [2, 15, 3] float64 rad, mean pose of the left and right fingers as the file gives it
+            (``hands_meanl``, ``hands_meanr``); ``None`` where it does not.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class SmplModel:
     parents: np.ndarray
     pose_directions: np.ndarray | None
     digest: str
+    hand_means: np.ndarray | None = None
 
 
 def read_smpl_model(
@@ -87,7 +90,14 @@ def read_smpl_model(
         parents=_parents(tree, entries.path),
         pose_directions=_poses(entries, count, joints) if pose else None,
         digest=source.digest,
+        hand_means=_hand_means(entries),
     )
+
+
+def _hand_means(entries: NpzArchive | ModelPickle) -> np.ndarray | None:
+    if "hands_meanl" not in entries or "hands_meanr" not in entries:
+        return None
+    return np.stack([_finite(entries, key, (45,)).reshape(15, 3) for key in ("hands_meanl", "hands_meanr")])
 
 
 def _one_of(entries: NpzArchive | ModelPickle, *keys: str) -> str:
@@ -159,8 +169,12 @@ def smpl_npz_bytes(model: SmplModel) -> bytes:
     if model.pose_directions is None:
         raise InputRejected("the model was read without its pose blend shapes")
     parents = np.where(model.parents < 0, 2**32 - 1, model.parents).astype(np.uint32)
+    means = {}
+    if model.hand_means is not None:
+        means = {"hands_meanl": model.hand_means[0].ravel(), "hands_meanr": model.hand_means[1].ravel()}
     return npz_bytes(
         {
+            **means,
             "v_template": model.points,
             "shapedirs": np.ascontiguousarray(np.moveaxis(model.shape_directions, 0, 2)),
             "posedirs": np.ascontiguousarray(np.moveaxis(model.pose_directions, 0, 2)),
