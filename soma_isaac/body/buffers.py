@@ -14,10 +14,10 @@ import warp as wp
 
 from soma_isaac.body.identity import IdentityArrays, empty_array
 from soma_isaac.body.launches import BodyPose, PartLaunches, PoseKind, RigArrays, identity_rows, rows
+from soma_isaac.kernels.correctives import CPU_LANES
 
 # Costs are counted in blended vertices: kinematics and skin matrices of one body take as long as about 2000 of them.
 _BODY_COST = 2_000
-_CORRECTIVE_COST = 4
 _PART_COST = 320_000
 _SPLIT_COST = 200_000
 
@@ -50,8 +50,7 @@ class PoseBuffers:
         vertex_count = identity.points.shape[1]
         if kind.corrected:
             self._scratch["points"] = empty_array((batch, vertex_count), wp.vec3, self.device)
-            vertex_count *= _CORRECTIVE_COST
-        self._bounds = self._split(vertex_count if kind.skinned else 0)
+        self._bounds = self._split(vertex_count if kind.skinned else 0, kind.corrected)
         self._parts = [
             PartLaunches(
                 rig,
@@ -65,8 +64,14 @@ class PoseBuffers:
         self._settled = False
         self._graph: Any = None
 
-    def _split(self, vertex_count: int) -> list[tuple[int, int]]:
-        """Row ranges: one on a GPU and for little work, otherwise equal parts of below a millisecond."""
+    def _split(self, vertex_count: int, corrected: bool) -> list[tuple[int, int]]:
+        """Row ranges: one on a GPU and for little work, otherwise equal parts of below a millisecond.
+
+        Correctives are evaluated for a full tile of bodies at a time, so that they are split by tiles.
+        """
+        if self.device.is_cpu and corrected:
+            edges = [*range(0, self.batch, CPU_LANES), self.batch]
+            return list(zip(edges[:-1], edges[1:], strict=True))
         cost = self.batch * (vertex_count + _BODY_COST)
         if self.device.is_cuda or cost < _SPLIT_COST:
             return [(0, self.batch)]

@@ -178,12 +178,11 @@ class TorchSomaLayer(torch.nn.Module):
         batch = len(poses) if identities == 1 else identities
         if len(poses) not in (1, batch):
             raise InputRejected(f"{len(poses)} poses do not fit {identities} identities; one of them must be 1")
-        if transl is None:
-            transl = poses.new_zeros((1, 3))
-        if tuple(transl.shape) not in ((batch, 3), (1, 3)):
-            raise InputRejected(f"transl has shape {tuple(transl.shape)}, expected ({batch}, 3) or (1, 3)")
-        transl = transl.float().expand(batch, 3)
-        transforms = self._kinematics.public_transforms(rotations, transl, constants.offsets, absolute=absolute)
+        place = poses.new_zeros((1, 3)) if transl is None else transl
+        if tuple(place.shape) not in ((batch, 3), (1, 3)):
+            raise InputRejected(f"transl has shape {tuple(place.shape)}, expected ({batch}, 3) or (1, 3)")
+        place = place.float().expand(batch, 3)
+        transforms = self._kinematics.public_transforms(rotations, place, constants.offsets, absolute=absolute)
         places = transforms[:, 1:, :3, 3]
         if fk_only:
             return TorchPose(transforms.new_zeros((batch, 0, 3)), places, transforms)

@@ -1,9 +1,9 @@
 """Pose correctives: a small network from joint rotations to offsets of the rest shape, evaluated sparse.
 
-``x`` holds six numbers per joint, the first two columns of ``bind_j^T R_j - I``; ``z = f(x W1)`` are hidden units with
-``f = relu`` or ``tanh(relu)``; the offset of a vertex is a weighted sum of a few dozen units. Bodies lie side by side in
-tiles of L lanes ``[tile, row, lane]``: one weight then serves L bodies, with vector instructions on a CPU and coalesced
-reads on a GPU. Lanes without a body hold zeros.
+``x`` holds six numbers per joint, the first two columns of ``bind_j^T R_j - I``; ``z = f(x W1)`` are hidden units
+with ``f = relu`` or ``tanh(relu)``; the offset of a vertex is a weighted sum of a few dozen units. Bodies lie side by
+side in tiles of L lanes ``[tile, row, lane]``: one weight then serves L bodies, with vector instructions on a CPU and
+coalesced reads on a GPU. Lanes without a body hold zeros.
 """
 
 # pyright: reportInvalidTypeForm=false

@@ -158,14 +158,14 @@ def helpers_kernel(
 ):
     """World transform of one helper of one body."""
     body, helper = wp.tid()
-    identity = body % bind_offsets.shape[0]
     angle = float(0.0)
     for entry in range(entry_offsets[helper], entry_offsets[helper + 1]):
         angle += entry_factors[entry] * angles[body, entry_channels[entry]]
     parent = transforms[body, parents[helper]]
     parent_rotation = rotation_part(parent)
-    turned = bind_rotations[identity, helper] * axis_rotation(axes[helper], signs[helper] * angle)
-    position = position_part(parent) + parent_rotation * bind_offsets[identity, helper]
+    bind = bind_rotations[body % bind_rotations.shape[0], helper]
+    turned = bind * axis_rotation(axes[helper], signs[helper] * angle)
+    position = position_part(parent) + parent_rotation * bind_offsets[body % bind_offsets.shape[0], helper]
     helpers_out[body, helper] = rigid_transform(parent_rotation * turned, position)
 
 
