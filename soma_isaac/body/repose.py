@@ -11,11 +11,12 @@ import warp as wp
 from numpy.typing import ArrayLike
 
 from soma_isaac.body.identity import device_array, empty_array
-from soma_isaac.body.layout import JointLayout, top_influences
+from soma_isaac.body.layout import top_influences
 from soma_isaac.body.skeleton_fit import SkeletonFit
 from soma_isaac.body.topology import TopologyTransfer
 from soma_isaac.errors import InputRejected
 from soma_isaac.kernels.lbs import Influences, launch_blend
+from soma_isaac.kernels.repose import launch_repose
 from soma_isaac.rig.rig import Rig
 
 FIT_LODS = {"mid": "mid", "low": "low", "xlo": "low"}
@@ -64,8 +65,11 @@ class Repose:
         self.fit = SkeletonFit(
             rig, FIT_LODS.get(lod, lod), excluded_vertices=excluded_vertices, method=method, device=device
         )
-        self._layout: JointLayout = self.fit.tables.layout
-        offsets, joints, weights = top_influences(rig.mesh(lod), self._layout)
+        layout = self.fit.tables.layout
+        template = np.ascontiguousarray(layout.bind_T_world_joint[:, :3, :3])
+        self._parents = device_array(layout.parents, wp.int32, self.fit.device)
+        self._rotations = wp.array(template, dtype=wp.mat33d, device=self.fit.device)
+        offsets, joints, weights = top_influences(rig.mesh(lod), layout)
         self.influences = Influences(
             offsets=device_array(offsets, wp.int32, self.fit.device),
             joints=device_array(joints, wp.int32, self.fit.device),
@@ -107,53 +111,14 @@ class Repose:
             shapes = device_array(self.transfer.apply(shapes.numpy()), wp.vec3, self.fit.device)
         if not repose:
             return shapes, bind
-        target = reposed_bind(bind, self._layout)
-        rest = empty_array((shapes.shape[0], self._vertex_count), wp.vec3, self.fit.device)
-        if shapes.shape[0]:
-            launch_blend(
-                self.influences,
-                points=shapes,
-                columns=device_array(_skin_columns(bind, target), wp.mat44, self.fit.device),
-                vertices_out=rest,
+        count, device = len(bind), self.fit.device
+        fitted = wp.array(np.ascontiguousarray(bind, dtype=np.float64), dtype=wp.mat44d, device=device)
+        target = wp.empty(fitted.shape, dtype=wp.mat44d, device=device)
+        columns = wp.empty(fitted.shape, dtype=wp.mat44, device=device)
+        rest = empty_array((count, self._vertex_count), wp.vec3, device)
+        if count:
+            launch_repose(
+                parents=self._parents, rotations=self._rotations, bind=fitted, bind_out=target, columns_out=columns
             )
-        target[:, 0] = np.eye(4)
-        return rest, target
-
-
-def reposed_bind(bind: np.ndarray, layout: JointLayout) -> np.ndarray:
-    """Fitted bind transforms [B, 78, 4, 4] moved into the template's bind rotations.
-
-    Bones keep their fitted lengths; the Hips stand above the origin at their fitted height, and the whole is lifted
-    until no joint is below the floor. The root moves along; SOMA-X resets it to the identity after skinning.
-    """
-    parents = np.maximum(layout.parents, 0)
-    template = layout.bind_T_world_joint[: layout.public_count, :3, :3]
-    above = bind[:, parents]
-    offsets = np.einsum("bjxy,bjx->bjy", above[..., :3, :3], bind[..., :3, 3] - above[..., :3, 3])
-    offsets[:, 0] = 0.0
-    offsets[:, 1, [0, 2]] = 0.0
-    steps = np.einsum("jxy,bjy->bjx", template[parents], offsets)
-    target = np.zeros_like(bind)
-    target[..., :3, :3] = template
-    target[..., :3, 3] = _chain(layout.parents) @ steps
-    target[..., 1, 3] -= target[..., 1, 3].min(axis=1, keepdims=True)
-    target[..., 3, 3] = 1.0
-    return target
-
-
-def _chain(parents: np.ndarray) -> np.ndarray:
-    """Matrix [J, J] with ones where the column is the row's joint or one above it."""
-    chain = np.eye(len(parents))
-    for joint in range(1, len(parents)):
-        chain[joint] += chain[parents[joint]]
-    return chain
-
-
-def _skin_columns(bind: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Transposed skin matrices [B, J, 4, 4] that take shapes from ``bind`` to ``target``."""
-    rotations = target[..., :3, :3] @ np.swapaxes(bind[..., :3, :3], -1, -2)
-    columns = np.zeros(bind.shape, dtype=np.float32)
-    columns[..., :3, :3] = np.swapaxes(rotations, -1, -2)
-    columns[..., 3, :3] = target[..., :3, 3] - np.einsum("bjxy,bjy->bjx", rotations, bind[..., :3, 3])
-    columns[..., 3, 3] = 1.0
-    return columns
+            launch_blend(self.influences, points=shapes, columns=columns, vertices_out=rest)
+        return rest, target.numpy()

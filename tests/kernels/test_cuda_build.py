@@ -8,6 +8,7 @@ import warp as wp
 BODY_KERNELS = {
     "align": {"align_kernel"},
     "closest": {"closest_triangle_kernel", "ride_kernel"},
+    "repose": {"repose_kernel"},
     "skeleton_fit": {"features_kernel", "bind_kernel"},
     "fk": {"fk_kernel"},
     "twist": {"twist_channels_kernel", "helpers_kernel"},
