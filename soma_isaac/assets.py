@@ -290,10 +290,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m soma_isaac.assets", description="SOMA-X assets")
     verbs = parser.add_subparsers(dest="verb", required=True)
     fetcher = verbs.add_parser("fetch", help=f"download {REPOSITORY} at {REVISION}")
-    fetcher.add_argument("--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), metavar="PART")
-    fetcher.add_argument("--revision", default=REVISION)
+    fetcher.add_argument(
+        "--only",
+        nargs="+",
+        choices=tuple(PARTS),
+        default=tuple(PARTS),
+        metavar="PART",
+        help=f"{', '.join(PARTS)}; all of them by default, about 1 GB, most of it mhr",
+    )
+    fetcher.add_argument("--revision", default=REVISION, help="tag or commit; the default is the pinned one")
     for verb in (fetcher, verbs.add_parser("status", help="verify a folder against its lock")):
-        verb.add_argument("--to", type=Path, default=default_assets(), metavar="FOLDER")
+        verb.add_argument(
+            "--to", type=Path, default=default_assets(), metavar="FOLDER", help=f"default: {default_assets()}"
+        )
     importer = verbs.add_parser("import-smpl", help="turn a model .pkl into .npz without unpickling it")
     importer.add_argument("source", type=Path)
     importer.add_argument("target", type=Path)

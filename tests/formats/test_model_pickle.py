@@ -10,7 +10,7 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.formats.guard import SourceBytes
 from soma_isaac.formats.limits import ReadLimits
 from soma_isaac.formats.model_pickle import ModelPickle
-from tests.body.model_files import Ch, Py2Pickler, Select
+from tests.body.py2_pickle import Ch, Py2Pickler, Select
 
 pytestmark = pytest.mark.py312
 

@@ -56,7 +56,10 @@ def test_pickles_that_call_anything_else_are_refused_and_not_run(tmp_path, proto
     [
         (b"\x80\x02cos\nsystem\n.", "names 'os system'"),
         (b"\x80\x02\x96\xff\xff\xff\xff\x00\x00\x00\x00.", "opcode BYTEARRAY8"),  # of 4 GiB
-        (TENSOR.replace(b"K\x02K\x03\x86", b"K\x02K\x04\x86") + b".", "more items than its storage|reaches past its storage"),
+        (
+            TENSOR.replace(b"K\x02K\x03\x86", b"K\x02K\x04\x86") + b".",
+            "more items than its storage|reaches past its storage",
+        ),
         (TENSOR.replace(b"K\x06tQ", b"K\x05tQ") + b".", "holds 6 items, declared 5"),
         (TENSOR.replace(b"K\x01K\x02\x86", b"K\x01J\xfe\xff\xff\xff\x86") + b".", "negative sizes"),
         (TENSOR, "malformed|no end"),

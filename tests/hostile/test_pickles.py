@@ -22,7 +22,8 @@ from soma_isaac.formats.limits import ReadLimits
 from soma_isaac.formats.model_pickle import ModelPickle
 from soma_isaac.formats.smpl_model import read_smpl_model
 from soma_isaac.formats.torch_zip import read_torch_zip
-from tests.body.model_files import Ch, Py2Pickler, Select, smpl_arrays
+from tests.body.model_files import smpl_arrays
+from tests.body.py2_pickle import Ch, Py2Pickler, Select
 
 pytestmark = pytest.mark.py312
 

@@ -34,10 +34,11 @@ def _scale_name(index: int) -> str:
     return _SCALE_NAMES.get(index, f"{part}_{index}")
 
 
+# The ranges are ours, for sliders and samplers: neither the model nor SOMA-X states any.
 MHR_SPEC = IdentitySpec(
     name="mhr",
     coefficients=Coefficients(
-        names=tuple(f"shape_{k}" for k in range(45)), default=0.0, low=-3.0, high=3.0, unit="standard deviations"
+        names=tuple(f"shape_{k}" for k in range(45)), default=0.0, low=-3.0, high=3.0, unit="MHR shape parameters"
     ),
     scales=Coefficients(
         names=tuple(_scale_name(k) for k in range(68)),
