@@ -112,7 +112,7 @@ class SmplBody:
         held = len(self.model.shape_directions)
         values = np.atleast_2d(np.zeros(held) if betas is None else np.asarray(betas, dtype=np.float64))
         if values.ndim != 2 or values.shape[1] > held:
-            raise InputRejected(f"betas of shape {np.shape(betas)} do not fit the {held} components of the model")
+            raise InputRejected(f"betas of shape {values.shape} do not fit the {held} components of the model")
         values = frozen_array("betas", values, (None, None))
         used = values.shape[1]
         flat = self.model.shape_directions[:used].reshape(used, -1)
