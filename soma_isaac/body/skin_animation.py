@@ -157,25 +157,6 @@ def identity_mesh(body: SomaBody, identity: PreparedIdentity) -> SkinnedMesh:
     )
 
 
-def scaled_identity(body: SomaBody, scale: float) -> PreparedIdentity:
-    """The template identity, enlarged about the origin.
-
-    Args:
-        body: The body.
-        scale: Factor on every length, 0.1 to 10.
-
-    Raises:
-        InputRejected: The factor is out of range.
-    """
-    if not 0.1 <= scale <= 10.0:
-        raise InputRejected(f"scale is {scale!r}, expected 0.1 to 10")
-    if scale == 1.0:
-        return body.prepare()
-    bind = body.layout.bind_T_world_joint[None, : body.layout.public_count].copy()
-    bind[..., :3, 3] *= scale
-    return body.prepare(body.rig.mesh(body.lod).points[None] * scale, bind)
-
-
 def _program(body: SomaBody) -> TwistProgram | None:
     twist = body.rig.twist
     return compile_twist(twist, body.layout) if body.layout.twisted and twist is not None else None

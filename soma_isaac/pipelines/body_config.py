@@ -32,7 +32,13 @@ class BodyExportConfig:
         fps: Frame rate [Hz] to resample to; ``null`` keeps the motion's.
         source_fps: Frame rate [Hz] of the motion where its file does not say it; it wins where it does.
         up_axis: ``y`` or ``z`` where the file's world is known; ``null`` lets its content decide.
-        scale: Factor on the template body; ``null`` gives it the leg length of the person in the motion.
+        identity: ``template`` for the rig's own body, or an identity model: ``soma``, ``anny``, ``smpl``, ...
+        preset: A named body of the open shape space, e.g. ``child``; goes with ``identity=soma`` and no files.
+        coefficients: Coefficients of the identity model; ``null`` for its defaults.
+        assets: Folder in SOMA-X layout with the identity model's files.
+        model_path: The identity model's own file, where it does not lie in ``assets``.
+        scale: Factor on the body; ``null`` gives the template the leg length of the person in the motion, and leaves
+            other bodies as they are. A body with longer or shorter legs than the person's takes other steps.
         normals: With ``kind=points`` in USD, write vertex normals per frame (twice the size).
         replace: Overwrite an output that has other bytes.
     """
@@ -46,6 +52,11 @@ class BodyExportConfig:
     fps: float | None = None
     source_fps: float | None = None
     up_axis: str | None = None
+    identity: str = "template"
+    preset: str | None = None
+    coefficients: list[float] | None = None
+    assets: str | None = None
+    model_path: str | None = None
     scale: float | None = None
     normals: bool = True
     replace: bool = False
@@ -79,6 +90,7 @@ def check_config(config: BodyExportConfig) -> None:
     if config.frame is not None and (config.frame < 0 or config.motion is None):
         raise ConfigRefused(f"frame: {config.frame!r}; it counts from 0 and belongs to a motion")
     _check_combination(config, suffix)
+    _check_identity(config)
 
 
 def _check_combination(config: BodyExportConfig, suffix: str) -> None:
@@ -88,3 +100,15 @@ def _check_combination(config: BodyExportConfig, suffix: str) -> None:
         raise ConfigRefused("kind: a .glb holds one posed mesh; add frame=N, or use .usdc for a point cache")
     if not config.normals and (config.kind != "points" or suffix not in USD_SUFFIXES):
         raise ConfigRefused("normals: only a USD point cache (kind=points) can do without")
+
+
+def _check_identity(config: BodyExportConfig) -> None:
+    if config.preset is not None and (config.identity not in ("template", "soma") or config.coefficients is not None):
+        raise ConfigRefused("preset: a named body is one of identity=soma and has its own coefficients")
+    files = [key for key in ("coefficients", "assets", "model_path") if getattr(config, key) is not None]
+    if files and config.identity == "template" and config.preset is None:
+        raise ConfigRefused(f"{files[0]}: the template body has none; choose identity=soma, anny, smpl, ...")
+    if config.preset is not None and (config.assets is not None or config.model_path is not None):
+        raise ConfigRefused(
+            "preset: named bodies belong to the shape space that ships with soma_isaac; leave out files"
+        )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from omegaconf import DictConfig
@@ -16,6 +17,9 @@ from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
 from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
 from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, register_schema
 from soma_isaac.rig.skeleton import POSE_PARENTS, template_rest_offsets
+
+if TYPE_CHECKING:
+    from soma_isaac.body import PreparedIdentity, SomaBody
 
 EXIT_USAGE, EXIT_INFRASTRUCTURE = 2, 4
 USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
@@ -32,7 +36,8 @@ class BodyExportReport:
         byte_count: Its size.
         frame_count: Frames in it.
         fps: Frame rate [Hz]; without meaning for a single frame.
-        scale: Factor on the template body.
+        scale: Factor on the body.
+        stride: Factor on the motion's path: the body's leg length over that of the person in the motion.
     """
 
     path: Path
@@ -41,6 +46,7 @@ class BodyExportReport:
     frame_count: int
     fps: float
     scale: float
+    stride: float
 
 
 def export_body(config: BodyExportConfig) -> BodyExportReport:
@@ -55,17 +61,18 @@ def export_body(config: BodyExportConfig) -> BodyExportReport:
     check_config(config)
     final = Path(config.output)
     motion = _motion(config)
-    scale = config.scale if config.scale is not None else _leg_scale(motion)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    scale = stride = 1.0
     if final.suffix.lower() == ".npz":
         from soma_isaac.formats.atomic import stage
         from soma_isaac.formats.soma_npz import soma_npz_bytes
 
+        final.parent.mkdir(parents=True, exist_ok=True)
         staged = stage(final, soma_npz_bytes(motion))
     else:
-        staged = _stage_body(config, motion, scale, final)
+        scale = _scale(config, motion)
+        staged, stride = _stage_body(config, motion, scale, final)
     state = _publish(staged, final, config.replace)
-    return BodyExportReport(final, state, final.stat().st_size, motion.frame_count, motion.fps, scale)
+    return BodyExportReport(final, state, final.stat().st_size, motion.frame_count, motion.fps, scale, stride)
 
 
 def _motion(config: BodyExportConfig) -> SomaMotion:
@@ -103,38 +110,61 @@ def _still_pose(bind: bool) -> SomaMotion:
     return SomaMotion(_POSE_FPS, rotations, hips[None], identity, Provenance(name, "", "pose", "none", "y", "format"))
 
 
-def _leg_scale(motion: SomaMotion) -> float:
-    """Hips height of the person in the motion over the template's: with it the person's soles are the body's."""
+def _scale(config: BodyExportConfig, motion: SomaMotion) -> float:
+    """The factor on the body; the template gets the legs of the person in the motion, whose soles are then its own."""
+    if config.scale is not None:
+        return config.scale
+    if config.identity != "template" or config.preset is not None:
+        return 1.0
     return float(motion.identity.rest_offsets[1, 1] / template_rest_offsets()[1, 1])
 
 
-def _stage_body(config: BodyExportConfig, motion: SomaMotion, scale: float, final: Path) -> Path:
+def _prepared(config: BodyExportConfig, scale: float) -> tuple[SomaBody, PreparedIdentity]:
+    """The body and its one identity.
+
+    Raises:
+        InputRejected: A file is missing or not sound, or the coefficients do not fit.
+        MissingDependency: The identity model needs a package that is not installed.
+    """
+    from soma_isaac.body.identities.presets import preset
+    from soma_isaac.body.layer import SomaLayer
+
+    name = "soma" if config.preset is not None else config.identity
+    layer = SomaLayer(identity=name, lod=config.lod, assets=config.assets, model_path=config.model_path)
+    coefficients = None if config.coefficients is None else np.array([config.coefficients], dtype=np.float64)
+    if config.preset is not None:
+        coefficients = preset(config.preset)[None]
+    return layer.body, layer.prepare_identity(coefficients, global_scale=scale)
+
+
+def _stage_body(config: BodyExportConfig, motion: SomaMotion, scale: float, final: Path) -> tuple[Path, float]:
+    """Stage the output; returns the staged file and the factor on the motion's path."""
     # Imported here so that --help and wrong arguments are answered at once.
-    from soma_isaac.body import SomaBody
-    from soma_isaac.body.skin_animation import identity_mesh, posed_points, scaled_identity, skin_animation
+    from soma_isaac.body.skin_animation import identity_mesh, identity_skeleton, posed_points, skin_animation
     from soma_isaac.formats.atomic import stage
     from soma_isaac.formats.glb import posed_mesh_glb, skin_animation_glb
     from soma_isaac.formats.point_cache_usd import point_cache_stage
-    from soma_isaac.formats.rig_usd import load_template_rig
     from soma_isaac.formats.skel_anim_usd import skel_animation_stage
     from soma_isaac.formats.usd_stage_file import save_staged
 
-    body = SomaBody(load_template_rig(), lod=config.lod)
-    identity = scaled_identity(body, scale)
-    transl = motion.root_translation
-    if config.motion is None:
-        transl = transl * scale
-    suffix, comment = final.suffix.lower(), f"SOMA template body x {scale:.6g}, {motion.provenance.source}"
+    body, identity = _prepared(config, scale)
+    hips = identity_skeleton(body, identity).rest_T_world_joint[1, 1, 3]
+    stride = float(hips / motion.identity.rest_offsets[1, 1])
+    transl = motion.root_translation * stride
+    if config.pose == "bind":
+        transl = np.asarray(identity.bind_T_world_joint)[:, 1, :3, 3]
+    who = config.preset or config.identity
+    suffix, comment = final.suffix.lower(), f"SOMA body ({who} x {scale:.6g}), {motion.provenance.source}"
+    final.parent.mkdir(parents=True, exist_ok=True)
     if config.kind == "skel":
-        animation = skin_animation(
-            body, identity, motion.rotations, transl, fps=motion.fps, name=Path(motion.provenance.source).stem
-        )
+        name = Path(motion.provenance.source).stem
+        animation = skin_animation(body, identity, motion.rotations, transl, fps=motion.fps, name=name)
         if suffix == ".glb":
-            return stage(final, skin_animation_glb(animation, comment))
-        return save_staged(skel_animation_stage(animation, suffix, comment), final)
+            return stage(final, skin_animation_glb(animation, comment)), stride
+        return save_staged(skel_animation_stage(animation, suffix, comment), final), stride
     mesh, points = identity_mesh(body, identity), posed_points(body, identity, motion.rotations, transl)
     if suffix == ".glb":
-        return stage(final, posed_mesh_glb(mesh, next(points), comment))
+        return stage(final, posed_mesh_glb(mesh, next(points), comment)), stride
     cache = point_cache_stage(
         mesh,
         points,
@@ -144,7 +174,7 @@ def _stage_body(config: BodyExportConfig, motion: SomaMotion, scale: float, fina
         comment=comment,
         normals=config.normals,
     )
-    return save_staged(cache, final)
+    return save_staged(cache, final), stride
 
 
 def _publish(staged: Path, final: Path, replace_other: bool) -> str:
@@ -195,5 +225,6 @@ def body_command(config: DictConfig) -> int:
         return EXIT_INFRASTRUCTURE
     frames = "1 frame" if report.frame_count == 1 else f"{report.frame_count} frames at {report.fps:g} Hz"
     size = f"{report.byte_count / 1e6:.2f} MB"
-    sys.stdout.write(f"{report.path}: {report.state}, {frames}, body x {report.scale:.4g}, {size}\n")
+    body = "" if report.path.suffix.lower() == ".npz" else f"body x {report.scale:.4g}, steps x {report.stride:.4g}, "
+    sys.stdout.write(f"{report.path}: {report.state}, {frames}, {body}{size}\n")
     return 0

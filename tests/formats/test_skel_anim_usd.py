@@ -9,7 +9,7 @@ import pytest
 from pxr import Usd, UsdGeom, UsdSkel, Vt
 
 from soma_isaac.body import SomaBody
-from soma_isaac.body.skin_animation import identity_mesh, posed_points, scaled_identity, skin_animation
+from soma_isaac.body.skin_animation import identity_mesh, posed_points, skin_animation
 from soma_isaac.errors import OutputConflict
 from soma_isaac.formats.point_cache_usd import point_cache_stage
 from soma_isaac.formats.rig_usd import load_template_rig, read_rig
@@ -94,7 +94,9 @@ def test_the_file_is_a_template_rig_again(body, animation, tmp_path):
 
 
 def test_a_scaled_body_keeps_its_own_t_pose(body, tmp_path):
-    identity = scaled_identity(body, 0.8)
+    bind = body.layout.bind_T_world_joint[None, :78].copy()
+    bind[..., :3, 3] *= 0.8
+    identity = body.prepare(body.rig.mesh("mid").points[None] * 0.8, bind)
     poses, transl = np.full((1, 77, 3), 0.1), np.array([[0.0, 0.8, 0.0]])
     animation = skin_animation(body, identity, poses, transl, fps=30.0, name="small")
     rest = load_template_rig().skeleton.rest_T_world_joint

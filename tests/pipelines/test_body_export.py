@@ -21,6 +21,7 @@ from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
 from soma_isaac.pipelines.body_export import export_body
 from soma_isaac.pipelines.config import ConfigRefused
 from soma_isaac.pipelines.motion_in import load_motion
+from soma_isaac.rig.skeleton import data_path
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "data" / "demo_clips" / "squat.npz"
@@ -45,6 +46,11 @@ CLIP = ROOT / "data" / "demo_clips" / "squat.npz"
         ({"output": "a.npz", "kind": "points"}, "joint rotations"),
         ({"output": "a.glb", "kind": "points"}, "frame=N"),
         ({"normals": False}, "normals:"),
+        ({"preset": "child", "identity": "anny"}, "preset:"),
+        ({"preset": "child", "coefficients": [1.0]}, "preset:"),
+        ({"preset": "child", "assets": "x"}, "preset:"),
+        ({"coefficients": [1.0]}, "coefficients: the template"),
+        ({"model_path": "x"}, "model_path: the template"),
     ],
 )
 def test_refused(change, words):
@@ -132,9 +138,43 @@ def test_the_body_has_the_legs_of_the_person_in_the_clip(tmp_path):
     assert 0.9 < report.scale < 0.95
     lowest = [points_of(path, time)[:, 1].min() for time in range(report.frame_count)]
     assert np.abs(lowest).max() < 0.03
-    template = tmp_path / "template.usdc"
-    export_body(BodyExportConfig(motion=str(CLIP), fps=2.0, kind="points", output=str(template), scale=1.0))
-    assert points_of(template, 0)[:, 1].min() < -0.05
+
+
+@pytest.mark.parametrize("options", [{"preset": "child"}, {"preset": "tall"}, {"scale": 1.3}, {"identity": "soma"}])
+def test_any_body_stands_on_the_floor(tmp_path, options):
+    # Bodies keep their size; the path of the motion is scaled to their legs.
+    path = tmp_path / "squat.usdc"
+    report = export_body(BodyExportConfig(motion=str(CLIP), fps=2.0, kind="points", output=str(path), **options))
+    assert report.scale == options.get("scale", 1.0)
+    lowest = [points_of(path, time)[:, 1].min() for time in range(report.frame_count)]
+    assert np.abs(lowest).max() < 0.05
+    height = np.ptp(points_of(path, 0)[:, 1])
+    assert {"child": 1.05, "tall": 1.85}.get(options.get("preset"), height - 0.1) < height < 2.3
+    if options.get("preset") == "child":
+        assert height < 1.25 and report.stride < 0.75
+
+
+def test_unknown_bodies(tmp_path):
+    for options in ({"preset": "giant"}, {"identity": "nobody"}, {"identity": "soma", "coefficients": [0.0]}):
+        with pytest.raises(InputRejected):
+            export_body(BodyExportConfig(pose="t", output=str(tmp_path / "a.glb"), **options))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("lod", ["mid", "xlo"])
+def test_skinned_child_is_the_posed_child(tmp_path, lod):
+    from soma_isaac.body.identities.presets import preset
+    from soma_isaac.body.layer import SomaLayer
+    from soma_isaac.formats.rig_usd import read_rig
+
+    path = tmp_path / "child.usda"
+    export_body(BodyExportConfig(pose="t", preset="child", output=str(path), lod=lod))
+    layer = SomaLayer(identity="soma", lod=lod)
+    identity = layer.prepare_identity(preset("child")[None])
+    np.testing.assert_allclose(points_of(path), identity.rest_points[0], atol=1e-6)
+    if lod == "mid":
+        rest = read_rig(path, data_path("SOMA_procedural_transforms.json")).skeleton.rest_T_world_joint
+        assert abs(rest[1:, 1, 3].min()) < 0.05 and 0.6 < rest[1, 1, 3] < 0.7
 
 
 def test_command_line(tmp_path):
