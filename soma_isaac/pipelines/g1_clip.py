@@ -14,6 +14,7 @@ from soma_isaac.pipelines.g1_config import DETAILS_FOLDER
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.retarget.clip import reference_clip
 from soma_isaac.retarget.details import clip_details
+from soma_isaac.retarget.dynamics import dynamics
 from soma_isaac.retarget.human import human_keypoints
 from soma_isaac.retarget.retargeter import RetargetConfig, retarget_keypoints
 from soma_isaac.retarget.robot import RobotModel, load_robot
@@ -38,6 +39,7 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
         InputRejected: The file is no motion that we accept, or not the one that was planned.
         RigMismatch: The URDF is not the one that was planned.
         SolveFailed: The clip has no usable solution.
+        MissingDependency: Pinocchio is not installed.
     """
     robot = _robot(job.settings["robot_urdf"])
     if robot.digest != job.settings["robot_digest"]:
@@ -54,7 +56,7 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
     human = human_keypoints(resampled)
     robot_motion = retarget_keypoints(human, robot, RetargetConfig())
     clip = reference_clip(robot_motion, robot)
-    details = clip_details(resampled, human, robot_motion, robot)
+    details = clip_details(resampled, human, robot_motion, robot, dynamics(clip, robot))
     files = {}
     for output in job.outputs:
         folder = output.partition("/")[0]

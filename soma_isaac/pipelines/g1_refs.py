@@ -36,6 +36,7 @@ from soma_isaac.pipelines.g1_config import (
     output_names,
     skipped_name,
 )
+from soma_isaac.retarget.pinocchio_model import require_pinocchio
 from soma_isaac.rig.skeleton import data_path
 
 log = logging.getLogger(__name__)
@@ -148,12 +149,15 @@ def run_g1_refs(config: G1RefsConfig, stream: TextIO, converter: str = CONVERTER
     Raises:
         ConfigRefused, InputRejected, OutputConflict: As `plan_g1_refs`, or outputs of other settings are in the way.
         OutputLocked, LedgerCorrupt, DiskRefused, WorkersUnusable: The machine, not a clip; the run can be resumed.
+        MissingDependency: Pinocchio is not installed; nothing was written.
     """
     plan = plan_g1_refs(config)
     if config.dry_run:
         if plan.out.is_dir() and not config.replace:
             check_plan(plan.entries, read_ledger(plan.out / LEDGER_NAME)[0], plan.out)
         return _dry_run(plan, stream)
+    if converter == CONVERTER:
+        require_pinocchio()  # before the first clip fails of it, and all others after it
     try:
         plan.out.mkdir(parents=True, exist_ok=True)
         with RunLock(plan.out), open_log(plan.out) as log_stream:

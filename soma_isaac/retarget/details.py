@@ -5,6 +5,7 @@ Everything is rounded and depends on the motion alone, so that the bytes of a cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ import numpy as np
 from soma_isaac.math.so3 import rotvec_from_matrix
 from soma_isaac.motion.robot import RobotMotion
 from soma_isaac.motion.soma import SomaMotion
+from soma_isaac.retarget.dynamics import ClipDynamics
+from soma_isaac.retarget.feasibility import feasibility, torque_use_often
 from soma_isaac.retarget.human import HumanKeypoints
-from soma_isaac.retarget.metrics import ClipMetrics, ClipSeries, measure_clip, summarise
+from soma_isaac.retarget.metrics import ClipSeries, measure_clip, summarise
 from soma_isaac.retarget.robot import RobotModel
 
-VERSION = 1
+VERSION = 2
 SAMPLES = 240
 """Most samples of a curve; longer clips are thinned block by block."""
 
@@ -25,7 +28,7 @@ KEY_FRAMES = 4
 
 
 def clip_details(
-    motion: SomaMotion, human: HumanKeypoints, robot_motion: RobotMotion, robot: RobotModel
+    motion: SomaMotion, human: HumanKeypoints, robot_motion: RobotMotion, robot: RobotModel, dynamics: ClipDynamics
 ) -> dict[str, Any]:
     """The record of a clip.
 
@@ -34,10 +37,12 @@ def clip_details(
         human: Its keypoints.
         robot_motion: The result.
         robot: The robot.
+        dynamics: Its dynamics.
 
     Returns:
-        JSON values: ``metrics`` (:class:`~soma_isaac.retarget.metrics.ClipMetrics`), ``person``, ``source``, ``series``
-        (curves), ``limits`` (use of joint limits), ``key_frames`` (poses of person and robot).
+        JSON values: ``metrics`` (:class:`~soma_isaac.retarget.metrics.ClipMetrics`), ``dynamics``
+        (:class:`~soma_isaac.retarget.feasibility.ClipFeasibility`), ``person``, ``source``, ``series`` (curves),
+        ``limits`` (use of joint limits), ``key_frames`` (poses of person and robot).
 
     Raises:
         InputRejected: Frame counts, rates or joint names do not fit each other.
@@ -59,17 +64,16 @@ def clip_details(
             "stature": _rounded(human.stature, 4),
             "floor": _rounded(series.contacts.floor, 4),
         },
-        "metrics": _rounded_metrics(metrics),
-        "series": _curves(series, robot_motion),
-        "limits": _limit_use(robot_motion, robot),
+        "metrics": _rounded_figures(metrics.as_dict()),
+        "dynamics": _rounded_figures(feasibility(dynamics).as_dict()),
+        "series": _curves(series, dynamics, robot_motion),
+        "limits": _limit_use(robot_motion, robot) | {"torque": _rounded(torque_use_often(dynamics), 3)},
         "key_frames": [_key_frame(motion, robot_motion, frame, why) for frame, why in _chosen_frames(series)],
     }
 
 
-def _rounded_metrics(metrics: ClipMetrics) -> dict[str, Any]:
-    return {
-        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in metrics.as_dict().items()
-    }
+def _rounded_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in figures.items()}
 
 
 def _rounded(values: Any, digits: int) -> Any:
@@ -77,10 +81,12 @@ def _rounded(values: Any, digits: int) -> Any:
     return (np.round(np.asarray(values, dtype=np.float64), digits) + 0.0).tolist()
 
 
-def _curves(series: ClipSeries, motion: RobotMotion) -> dict[str, Any]:
+def _curves(series: ClipSeries, dynamics: ClipDynamics, motion: RobotMotion) -> dict[str, Any]:
     """Curves of at most :data:`SAMPLES` points; a thinned point shows the worst of its block."""
     frames = motion.frame_count
     starts = np.unique(np.linspace(0, frames, min(frames, SAMPLES), endpoint=False).astype(int))
+    # A frame without a distance is NaN, which gives way to any number in its block.
+    off_feet = np.fmax.reduceat(np.maximum(dynamics.outside, 0.0), starts)
     feet = {}
     for index, side in enumerate(("left", "right")):
         feet[side] = {
@@ -92,6 +98,8 @@ def _curves(series: ClipSeries, motion: RobotMotion) -> dict[str, Any]:
     return {
         "time": _rounded(starts / motion.fps, 3),
         "feet": feet,
+        "zmp_outside": [None if np.isnan(value) else value for value in _rounded(off_feet, 4)],
+        "torque_use": _rounded(np.maximum.reduceat(dynamics.torque_use.max(axis=1), starts), 3),
         "keypoint_error": _rounded(np.maximum.reduceat(series.pose.keypoint2.mean(axis=1), starts), 4),
     }
 

@@ -5,6 +5,7 @@ Order, merged links and limits then agree by construction, and Pinocchio needs n
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,20 @@ from soma_isaac.errors import MissingDependency, RigMismatch
 
 if TYPE_CHECKING:
     from soma_isaac.retarget.robot import RobotModel
+
+
+def require_pinocchio() -> None:
+    """Say early, and without loading it, that Pinocchio is missing.
+
+    Raises:
+        MissingDependency: Pinocchio is not installed.
+    """
+    if importlib.util.find_spec("pinocchio") is None:
+        raise _missing()
+
+
+def _missing() -> MissingDependency:
+    return MissingDependency("pin", "the robot's dynamics", "pip install 'soma_isaac[retarget]'")
 
 
 def pinocchio_model(robot: RobotModel) -> Any:
@@ -25,7 +40,7 @@ def pinocchio_model(robot: RobotModel) -> Any:
     try:
         import pinocchio as pin
     except ImportError as error:
-        raise MissingDependency("pin", "solving for the robot", "pip install 'soma_isaac[retarget]'") from error
+        raise _missing() from error
     model = pin.Model()
     model.name = robot.name
     bounds = np.full(7, np.inf)

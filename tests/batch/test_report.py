@@ -29,6 +29,7 @@ from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.motion.robot import RobotMotion
 from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
 from soma_isaac.retarget.details import KEY_FRAMES, SAMPLES, clip_details
+from soma_isaac.retarget.dynamics import dynamics
 from soma_isaac.retarget.human import human_keypoints
 from soma_isaac.retarget.robot import load_robot
 from soma_isaac.retarget.thresholds import THRESHOLDS, Threshold, met, reached
@@ -57,7 +58,8 @@ def record(frames: int = 60) -> str:
     quats = np.tile([1.0, 0.0, 0.0, 0.0], (frames, 1))
     contacts = np.ones((frames, 2), bool)
     robot_motion = RobotMotion(50.0, ROBOT.joint_names, np.tile([0, 0, 0.79], (frames, 1)), quats, joints, contacts)
-    return json.dumps(clip_details(motion, human_keypoints(motion), robot_motion, ROBOT), allow_nan=False)
+    details = clip_details(motion, human_keypoints(motion), robot_motion, ROBOT, dynamics(robot_motion, ROBOT))
+    return json.dumps(details, allow_nan=False)
 
 
 def clip(name: str, **changed: float) -> ReportClip:
