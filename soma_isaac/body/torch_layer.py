@@ -212,9 +212,10 @@ class TorchSomaLayer(torch.nn.Module):
         assert weights is not None
         self._squash = weights.squash
         first, second = weights.matrices()
-        rows = second.T.tocsr().astype(np.float32)
-        index = (torch.from_numpy(values.astype(np.int64)) for values in (rows.indptr, rows.indices))
-        sparse = torch.sparse_csr_tensor(*index, torch.from_numpy(rows.data), rows.shape, check_invariants=False)
+        rows = second.T.tocoo()
+        index = torch.from_numpy(np.stack(rows.coords).astype(np.int64))
+        values = torch.from_numpy(rows.data.astype(np.float32))
+        sparse = torch.sparse_coo_tensor(index, values, rows.shape, check_invariants=False).coalesce()
         bind = torch.from_numpy(weights.bind_rotations.copy()).to(self.device)
         dense = torch.from_numpy(first.toarray().astype(np.float32)).to(self.device)
         return bind, dense, sparse.to(self.device)

@@ -42,7 +42,14 @@ def template_rest(rig: Rig) -> Transforms:
     return {name: rig.skeleton.rest_T_world_joint[rig.skeleton.index(name)] for name in rig.skeleton.joint_names}
 
 
-def public_transforms(rig: Rig, rotations: np.ndarray, transl: np.ndarray, *, absolute: bool = False) -> Transforms:
+def public_transforms(
+    rig: Rig,
+    rotations: np.ndarray,
+    transl: np.ndarray,
+    *,
+    absolute: bool = False,
+    scales: Mapping[str, float] | None = None,
+) -> Transforms:
     """World transforms of the public joints of one body by ``W_j = W_p [R_abs, t_j]``.
 
     Args:
@@ -50,6 +57,7 @@ def public_transforms(rig: Rig, rotations: np.ndarray, transl: np.ndarray, *, ab
         rotations: [77, 3, 3].
         transl: [3] m, Hips.
         absolute: The rotations are local ones; else ``R_abs = O_p^T R O_j``, O from the T-pose, ``O_Root = I``.
+        scales: Factors on the translations of joints from their parents, by name.
     """
     bind, rest = template_bind(rig), template_rest(rig)
     orient = {name: rest[name][:3, :3] for name in rig.public_joint_names}
@@ -61,7 +69,8 @@ def public_transforms(rig: Rig, rotations: np.ndarray, transl: np.ndarray, *, ab
         assert parent is not None
         local = np.eye(4)
         local[:3, :3] = rotation if absolute else orient[parent].T @ rotation @ orient[name]
-        local[:3, 3] = transl if parent == root else (np.linalg.inv(bind[parent]) @ bind[name])[:3, 3]
+        offset = (np.linalg.inv(bind[parent]) @ bind[name])[:3, 3] * (scales or {}).get(name, 1.0)
+        local[:3, 3] = transl if parent == root else offset
         world[name] = world[parent] @ local
     return world
 
@@ -108,7 +117,9 @@ def channel(rig: Rig, mode: str, segment: TwistSegment, joint: str, world: Trans
     return segment.source_sign * read(local, segment.source_axis)
 
 
-def helper_transforms(rig: Rig, world: Transforms, anchor: Transforms) -> Transforms:
+def helper_transforms(
+    rig: Rig, world: Transforms, anchor: Transforms, scales: Mapping[str, float] | None = None
+) -> Transforms:
     """World transforms of the twist helpers: parent, bind-local transform, turn about the segment's axis."""
     bind = template_bind(rig)
     helpers: Transforms = {}
@@ -122,6 +133,7 @@ def helper_transforms(rig: Rig, world: Transforms, anchor: Transforms) -> Transf
             parent = public_parent(rig, helper)
             local = np.linalg.inv(bind[parent]) @ bind[helper]
             axis = np.eye(3)[segment.source_axis]
+            local[:3, 3] *= (scales or {}).get(segment.end_joint, 1.0)
             local[:3, :3] = local[:3, :3] @ Rotation.from_rotvec(segment.source_sign * angle * axis).as_matrix()
             helpers[helper] = world[parent] @ local
     return helpers
@@ -149,13 +161,21 @@ def skin(rig: Rig, lod: str, world: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def posed(
-    rig: Rig, lod: str, rotations: np.ndarray, transl: np.ndarray, *, absolute: bool = False, anchor: str = "bind"
+    rig: Rig,
+    lod: str,
+    rotations: np.ndarray,
+    transl: np.ndarray,
+    *,
+    absolute: bool = False,
+    anchor: str = "bind",
+    scales: Mapping[str, float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vertices [V, 3] and public transforms [78, 4, 4] of one body with twist helpers."""
-    world = public_transforms(rig, rotations, transl, absolute=absolute)
+    world = public_transforms(rig, rotations, transl, absolute=absolute, scales=scales)
     public = np.stack([world[name] for name in rig.public_joint_names])
     if rig.twist is not None:
-        world |= helper_transforms(rig, world, template_bind(rig) if anchor == "bind" else template_rest(rig))
+        frames = template_bind(rig) if anchor == "bind" else template_rest(rig)
+        world |= helper_transforms(rig, world, frames, scales)
     return skin(rig, lod, world), public
 
 
