@@ -301,7 +301,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fetcher.add_argument("--revision", default=REVISION, help="tag or commit; the default is the pinned one")
     for verb in (fetcher, verbs.add_parser("status", help="verify a folder against its lock")):
         verb.add_argument(
-            "--to", type=Path, default=default_assets(), metavar="FOLDER", help=f"default: {default_assets()}"
+            "--to",
+            type=Path,
+            default=default_assets(),
+            metavar="FOLDER",
+            help="default: " + str(default_assets()).replace("%", "%%"),
         )
     importer = verbs.add_parser("import-smpl", help="turn a model .pkl into .npz without unpickling it")
     importer.add_argument("source", type=Path)

@@ -35,7 +35,7 @@ def height(points):
 
 def test_the_native_mesh_is_what_anny_itself_computes_turned_upright(model):
     torch = pytest.importorskip("torch")
-    original = anny.Anny(topology="anny", phenotypes="all", phenotype_blendshapes="original")
+    original = anny.Anny(topology="anny")
     values = {"gender": 0.2, "age": 0.6, "muscle": 0.9, "weight": 0.3, "height": 0.8, "proportions": 0.1}
     weights = original.get_phenotype_blendshape_coefficients(
         **{k: torch.tensor([v]).double() for k, v in values.items()}
