@@ -1,7 +1,7 @@
 """``anny``: phenotypes (age, gender, weight, ...) and local changes, from the PyPI package ``anny``; nothing to fetch.
 
-anny writes its preprocessed data (about 1.2 GB, 0.6 GB per further configuration) to ``~/.cache/anny`` when a model is built for the
-first time, which takes about 40 s of CPU; ``ANNY_CACHE_DIR`` moves that folder.
+anny writes its preprocessed data (about 1.2 GB, 0.6 GB per further configuration) to ``~/.cache/anny`` when a model is
+built for the first time, which takes about 40 s of CPU; ``ANNY_CACHE_DIR`` moves that folder.
 """
 
 from __future__ import annotations
