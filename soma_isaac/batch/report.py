@@ -13,11 +13,12 @@ from soma_isaac.batch.names import escaped, shown
 from soma_isaac.batch.report_page import Card, Page, page_html
 from soma_isaac.batch.thumbnails import Photographer
 from soma_isaac.retarget.details import VERSION as RECORD_VERSION
+from soma_isaac.retarget.feasibility import HINTS, over_clips
 from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.retarget.thresholds import THRESHOLDS, met, reached
 from soma_isaac.rig.rig import Rig
 
-VERSION = 1
+VERSION = 2
 FIRST_CARDS, WORST_CARDS = 12, 12
 """Clips shown with pictures and curves: so many of the first and of the worst; all are in the table."""
 
@@ -104,6 +105,7 @@ def write_report(clips: Sequence[ReportClip], run: ReportRun, robot: RobotModel,
         facts={label: escaped(text) for label, text in run.facts.items()},
         counts=record["counts"],
         targets=record["targets"],
+        hints=[{**hint, "worst_clip": shown(hint["worst_clip"])} for hint in record["dynamics"]],
         rows=[{**row, "input": shown(row["input"]), "reason": escaped(row["reason"])} for row in record["clips"]],
         limits=_limits_over_clips(clips),
         cards=cards,
@@ -134,6 +136,7 @@ def report_record(clips: Sequence[ReportClip], run: ReportRun) -> dict[str, Any]
         "facts": dict(run.facts),
         "counts": dict(sorted(Counter(clip.state for clip in clips).items())),
         "targets": targets,
+        "dynamics": _hints(clips),
         "clips": [_clip_record(clip) for clip in clips],
     }
 
@@ -157,6 +160,17 @@ def chosen_clips(clips: Sequence[ReportClip]) -> list[tuple[str, Mapping[str, An
     return chosen + [(name, details, "") for name, details in measured[:FIRST_CARDS] if name not in seen]
 
 
+def _hints(clips: Sequence[ReportClip]) -> list[dict[str, Any]]:
+    """Each figure of the dynamics over the clips that have it."""
+    figures = [(clip.input, clip.details["dynamics"]) for clip in clips if clip.details is not None]
+    found = ((hint, over_clips(hint, figures)) for hint in HINTS)
+    return [
+        {"figure": hint.figure, "label": hint.label, "mean": value[0], "worst": value[1], "worst_clip": value[2]}
+        for hint, value in found
+        if value is not None
+    ]
+
+
 def _clip_record(clip: ReportClip) -> dict[str, Any]:
     details = clip.details or {}
     return {
@@ -164,6 +178,7 @@ def _clip_record(clip: ReportClip) -> dict[str, Any]:
         "state": clip.state,
         "reason": clip.reason,
         "metrics": details.get("metrics"),
+        "dynamics": details.get("dynamics"),
         "source": details.get("source"),
         "person": details.get("person"),
     }
@@ -189,6 +204,6 @@ def _limits_over_clips(clips: Sequence[ReportClip]) -> dict[str, Any] | None:
         "joints": records[0]["joints"],
         **{
             kind: [max(column) for column in zip(*(record[kind] for record in same), strict=True)]
-            for kind in ("position", "velocity")
+            for kind in ("position", "velocity", "torque")
         },
     }

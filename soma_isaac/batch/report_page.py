@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from soma_isaac.batch.report_plots import LEFT, PLAIN, RIGHT, Curve, Strip, curve_plot, limit_bars, rank_plot
+from soma_isaac.batch.report_dynamics import dynamics_curves, dynamics_section, torque_bars
+from soma_isaac.batch.report_plots import (
+    LEFT,
+    PLAIN,
+    RIGHT,
+    Bars,
+    Curve,
+    Strip,
+    captioned,
+    curve_plot,
+    limit_bars,
+    rank_plot,
+)
 from soma_isaac.retarget.thresholds import THRESHOLDS, Threshold
 
 STATE_ORDER = ("done", "skipped", "rejected", "failed", "crashed", "timeout", "pending")
@@ -75,6 +87,7 @@ class Page:
     facts: Mapping[str, str]
     counts: Mapping[str, int]
     targets: Sequence[Mapping[str, Any]]
+    hints: Sequence[Mapping[str, Any]]
     rows: Sequence[Mapping[str, Any]]
     limits: Mapping[str, Any] | None
     cards: Sequence[Card]
@@ -84,7 +97,7 @@ def page_html(page: Page) -> str:
     """The whole page."""
     sections = [_head(page)]
     if any(row["metrics"] for row in page.rows):
-        sections += [_targets(page), _overview(page)]
+        sections += [_targets(page), _overview(page), dynamics_section(page.hints, page.rows, page.limits)]
     if page.cards:
         sections.append(_cards(page))
     sections.append(_table(page))
@@ -141,10 +154,12 @@ def _overview(page: Page) -> str:
             if row["metrics"] and row["metrics"].get(metric) is not None
         ]
         if values:
-            plots.append(_plot(threshold.label, threshold.unit, rank_plot(values, threshold.limit * threshold.factor)))
+            plots.append(
+                captioned(threshold.label, threshold.unit, rank_plot(values, threshold.limit * threshold.factor))
+            )
     limits = ""
     if page.limits is not None:
-        bars = limit_bars(page.limits["joints"], page.limits["position"], page.limits["velocity"])
+        bars = limit_bars(page.limits["joints"], _motion_bars(page.limits))
         limits = (
             '<h2>Use of joint limits</h2><div class="panel"><p class="soft" style="margin:0 0 8px">Largest over all '
             f'clips; a full bar is at the limit.</p><div class="bars">{bars}</div></div>'
@@ -155,6 +170,10 @@ def _overview(page: Page) -> str:
         + '</div><p class="soft">Each dot is a clip; the dashed line is the target for the mean over clips.</p>'
         + limits
     )
+
+
+def _motion_bars(limits: Mapping[str, Any]) -> list[Bars]:
+    return [Bars("position", limits["position"], "range"), Bars("velocity", limits["velocity"], "velocity limit")]
 
 
 def _cards(page: Page) -> str:
@@ -189,11 +208,12 @@ def _card(card: Card) -> str:
     facts += f" &middot; {escape(str(card.details['source']['format']))}"
     over = f'<div class="over">{escape(card.why)}</div>' if card.why else ""
     limits = card.details["limits"]
-    bars = limit_bars(limits["joints"], limits["position"], limits["velocity"])
+    bars = limit_bars(limits["joints"], [*_motion_bars(limits), torque_bars(limits)])
     notes = "".join(f"<li>{escape(str(note))}</li>" for note in card.details["source"]["notes"])
     return (
         f'<section class="card"><header><div><h3>{escape(card.name)}</h3>{over}</div><div class="soft">{facts}</div>'
-        f'</header><div class="pictures">{"".join(figures)}</div><div class="grid">{_curves(series)}</div>'
+        f'</header><div class="pictures">{"".join(figures)}</div><div class="grid">{_curves(series)}'
+        f"{dynamics_curves(series)}</div>"
         f'<details><summary>Joint limits and reading notes</summary><div class="bars">{bars}</div>'
         f"{f'<ul>{notes}</ul>' if notes else ''}</details></section>"
     )
@@ -219,14 +239,10 @@ def _curves(series: Mapping[str, Any]) -> str:
     ]
     error = [Curve([100.0 * v for v in series["keypoint_error"]], PLAIN, "keypoint error")]
     return (
-        _plot("Foot height", "cm", curve_plot(time, heights, strips=strips, smallest_top=3.0))
-        + _plot("Foot slide while in contact", "cm/s", curve_plot(time, slides, limit=10.0))
-        + _plot("Keypoint error", "cm", curve_plot(time, error, smallest_top=5.0))
+        captioned("Foot height", "cm", curve_plot(time, heights, strips=strips, smallest_top=3.0))
+        + captioned("Foot slide while in contact", "cm/s", curve_plot(time, slides, limit=10.0))
+        + captioned("Keypoint error", "cm", curve_plot(time, error, smallest_top=5.0))
     )
-
-
-def _plot(label: str, unit: str, svg: str) -> str:
-    return f'<div class="plot"><p>{escape(label)} <small>{escape(unit)}</small></p>{svg}</div>'
 
 
 def _table(page: Page) -> str:

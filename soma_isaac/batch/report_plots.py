@@ -90,24 +90,25 @@ def curve_plot(
     return _svg(parts)
 
 
-def rank_plot(values: Sequence[tuple[str, float]], limit: float, *, most: int = 400) -> str:
+def rank_plot(values: Sequence[tuple[str, float]], limit: float | None, *, most: int = 400) -> str:
     """Clips sorted by a figure, best first; a dot per clip, red above the limit.
 
     Args:
         values: (name, figure in the shown unit).
-        limit: A dashed line.
+        limit: A dashed line; ``None`` where there is nothing to keep.
         most: With more clips than this only evenly spaced ranks are drawn, the worst always.
     """
     ranked = sorted(values, key=lambda item: (item[1], item[0]))
     shown = sorted({round(i) for i in np.linspace(0, len(ranked) - 1, min(len(ranked), most))})
-    high = max(1.15 * limit, *(value for _, value in ranked)) or 1.0
+    high = max(1.15 * (limit or 0.0), *(value for _, value in ranked)) or 1.0
     x = _Scale(0.0, max(len(ranked) - 1.0, 1.0), MARGIN_LEFT + 6, WIDTH - MARGIN_RIGHT - 6)
     y = _Scale(0.0, high, HEIGHT - MARGIN_BOTTOM, MARGIN_TOP)
     parts = [_grid(y, 0.0, high)]
-    parts.append(_line(MARGIN_LEFT, y(limit), WIDTH - MARGIN_RIGHT, y(limit), BAD, ' stroke-dasharray="4 3"'))
+    if limit is not None:
+        parts.append(_line(MARGIN_LEFT, y(limit), WIDTH - MARGIN_RIGHT, y(limit), BAD, ' stroke-dasharray="4 3"'))
     for rank in shown:
         name, value = ranked[rank]
-        color = BAD if value > limit else GOOD
+        color = PLAIN if limit is None else BAD if value > limit else GOOD
         parts.append(
             f'<circle cx="{x(rank):.1f}" cy="{y(value):.1f}" r="3" fill="{color}" fill-opacity="0.8">'
             f"<title>{escape(name)}: {value:.3g}</title></circle>"
@@ -117,30 +118,50 @@ def rank_plot(values: Sequence[tuple[str, float]], limit: float, *, most: int = 
     return _svg(parts)
 
 
-def limit_bars(joints: Sequence[str], position: Sequence[float], velocity: Sequence[float]) -> str:
-    """Use of the position (upper row) and velocity (lower row) limit per joint; a full bar is at the limit."""
-    width, height, gap = 660, 128, 14
+@dataclass(frozen=True)
+class Bars:
+    """A row of bars, one per joint: how much of a limit is used.
+
+    Attributes:
+        label: In front of the row.
+        values: Per joint; 1 is at the limit.
+        limit: What the limit is called.
+    """
+
+    label: str
+    values: Sequence[float]
+    limit: str
+
+
+def limit_bars(joints: Sequence[str], rows: Sequence[Bars]) -> str:
+    """Use of limits per joint; a full bar is at the limit."""
+    width, gap, bottom = 660, 14, 8 + 54 * len(rows)
     order = [(group, [i for i, joint in enumerate(joints) if _in_group(joint, group)]) for group in JOINT_GROUPS]
     count = sum(len(members) for _, members in order)
     bar = (width - 64 - gap * (len(order) - 1)) / max(count, 1)
     parts, left = [], 60.0
-    for row, label in ((8, "position"), (62, "velocity")):
-        parts.append(_text(54, row + 28, label, "end"))
+    parts.extend(_text(54, 36 + 54 * row, bars.label, "end") for row, bars in enumerate(rows))
     for (name, _, _), members in order:
         for i in members:
-            for top, value, what in ((8, position[i], "range"), (62, velocity[i], "velocity limit")):
+            for row, bars in enumerate(rows):
+                top, value = 8 + 54 * row, bars.values[i]
                 filled = 44.0 * min(max(value, 0.0), 1.0)
                 color = BAD if value > 1.0 + 1e-9 else ("#d08700" if value > 0.9 else "#5b8fc7")
                 parts.append(
                     f'<g><rect x="{left:.1f}" y="{top}" width="{bar - 2:.1f}" height="44" fill="#edf0f4"/>'
                     f'<rect x="{left:.1f}" y="{top + 44 - filled:.1f}" width="{bar - 2:.1f}" height="{filled:.1f}" '
-                    f'fill="{color}"/><title>{escape(joints[i])}: {100 * value:.0f} % of its {what}</title></g>'
+                    f'fill="{color}"/><title>{escape(joints[i])}: {100 * value:.0f} % of its {bars.limit}</title></g>'
                 )
             left += bar
         middle = left - 0.5 * bar * len(members) - 1
-        parts.append(_text(middle, height - 6, name, "middle"))
+        parts.append(_text(middle, bottom + 6, name, "middle"))
         left += gap
-    return _svg(parts, width, height)
+    return _svg(parts, width, bottom + 12)
+
+
+def captioned(label: str, unit: str, svg: str) -> str:
+    """A plot with its name and unit above it."""
+    return f'<div class="plot"><p>{escape(label)} <small>{escape(unit)}</small></p>{svg}</div>'
 
 
 def _in_group(joint: str, group: tuple[str, str, tuple[str, ...]]) -> bool:

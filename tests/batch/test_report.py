@@ -22,7 +22,7 @@ from soma_isaac.batch.report import (
     read_clips,
     write_report,
 )
-from soma_isaac.batch.report_plots import Curve, Strip, curve_plot, limit_bars, rank_plot
+from soma_isaac.batch.report_plots import Bars, Curve, Strip, curve_plot, limit_bars, rank_plot
 from soma_isaac.batch.thumbnails import framing, png_bytes
 from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.math.so3 import matrix_from_rotvec
@@ -275,6 +275,6 @@ def test_rank_plot_is_bounded_and_keeps_the_worst():
 
 
 def test_limit_bars_show_every_joint_once():
-    svg = limit_bars(ROBOT.joint_names, [0.5] * 29, [1.2] * 29)
+    svg = limit_bars(ROBOT.joint_names, [Bars("a", [0.5] * 29, "range"), Bars("b", [1.2] * 29, "limit")])
     for joint in ROBOT.joint_names:
         assert svg.count(f"{joint}: 50 %") == 1 and svg.count(f"{joint}: 120 %") == 1
