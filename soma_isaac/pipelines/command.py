@@ -16,16 +16,16 @@ from soma_isaac.batch.run import DiskRefused
 from soma_isaac.batch.supervisor import WorkersUnusable
 from soma_isaac.errors import InputRejected, MissingDependency, OutputConflict, RigMismatch, SomaError
 from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, register_schema
-from soma_isaac.pipelines.g1_config import G1RefsConfig
-from soma_isaac.pipelines.g1_refs import (
+from soma_isaac.pipelines.folder_run import (
     EXIT_INFRASTRUCTURE,
     EXIT_SIGNAL,
     EXIT_USAGE,
     counts_line,
-    run_g1_refs,
     status_lines,
     verify_lines,
 )
+from soma_isaac.pipelines.g1_config import G1RefsConfig
+from soma_isaac.pipelines.g1_refs import run_g1_refs
 
 USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
 INFRASTRUCTURE_ERRORS = (

@@ -10,8 +10,8 @@ from soma_isaac.batch.job import ConversionJob, ConvertedClip
 from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.formats.reference_clip import reference_clip_bytes
 from soma_isaac.motion.resample import resample
-from soma_isaac.pipelines.g1_config import DETAILS_FOLDER
 from soma_isaac.pipelines.motion_in import load_motion
+from soma_isaac.pipelines.run_config import DETAILS_FOLDER
 from soma_isaac.retarget.clip import reference_clip
 from soma_isaac.retarget.details import clip_details
 from soma_isaac.retarget.dynamics import dynamics

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from soma_isaac.errors import InputRejected
-from soma_isaac.motion.soma import check_fps
 from soma_isaac.pipelines.config import ConfigRefused, nearest
+from soma_isaac.pipelines.run_config import (
+    FolderRunConfig,
+    SmplConfig,
+    check_rate,
+    check_run_config,
+    details_name,
+)
 
-# The next two repeat what formats.reference_clip.FORMATS and motion_in.MOTION_SUFFIXES say (a test holds them equal):
-# with them the parent would import scipy, and every command, ``--help`` too, would take twice as long to answer.
+# Repeats what formats.reference_clip.FORMATS says (a test holds them equal), see run_config.MOTION_SUFFIXES.
 FORMAT_SUFFIXES = {"beyondmimic": ".npz", "mjlab": ".npz", "amp": ".npz", "csv": ".csv"}
-MOTION_SUFFIXES = (".npz", ".bvh")
-DETAILS_FOLDER = "details"
-MODES = ("run", "status", "verify")
-
-
-@dataclass
-class SourceConfig:
-    """Where the motions are.
-
-    Attributes:
-        path: A folder, searched to the bottom, or one file; ``null`` for the bundled clips.
-        fps: Frame rate [Hz] of the sources, for files that do not say it; it wins where they do.
-        up_axis: ``y`` or ``z`` where it is known; ``null`` lets AMASS and SOMA files be judged by their content.
-    """
-
-    path: str | None = None
-    fps: float | None = None
-    up_axis: str | None = None
-
-
-@dataclass
-class OutputConfig:
-    """Where the results go.
-
-    Attributes:
-        dir: Output folder, made if need be; a run in a folder that holds an earlier run resumes it.
-    """
-
-    dir: str = "out/g1_refs"
 
 
 @dataclass
@@ -56,42 +31,20 @@ class RobotConfig:
 
 
 @dataclass
-class G1RefsConfig:
+class G1RefsConfig(FolderRunConfig):
     """All keys of ``prepare_g1_refs.py``.
 
     Attributes:
-        source: Where the motions are.
-        output: Where the results go.
         robot: Which robot.
         formats: Output formats, of ``FORMAT_SUFFIXES``.
         fps: Frame rate [Hz] of the results.
-        workers: Processes that convert.
-        timeout_s: Longest time for one clip [s].
-        recycle_after: Clips after which a worker process is replaced.
-        memory_gb: Address space of a worker [GB]; 0 for no limit.
-        dry_run: Plan, say what would be done, and write nothing.
-        strict: End at the first clip that is rejected, fails, crashes or hangs.
-        replace: Overwrite outputs that come from other settings or another version.
-        retry: Try again what an earlier run rejected, and what crashed or hung twice.
-        quiet: Say only what went wrong.
-        mode: ``run``; ``status`` to count the states in ``output.dir``; ``verify`` to re-hash its outputs.
+        smpl: The user's SMPL files; AMASS clips are then converted by mesh.
     """
 
-    source: SourceConfig = field(default_factory=SourceConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
     robot: RobotConfig = field(default_factory=RobotConfig)
     formats: list[str] = field(default_factory=lambda: list(FORMAT_SUFFIXES))
     fps: float = 50.0
-    workers: int = 2
-    timeout_s: float = 600.0
-    recycle_after: int = 100
-    memory_gb: float = 0.0
-    dry_run: bool = False
-    strict: bool = False
-    replace: bool = False
-    retry: bool = False
-    quiet: bool = False
-    mode: str = "run"
+    smpl: SmplConfig = field(default_factory=SmplConfig)
 
 
 def check_config(config: G1RefsConfig) -> None:
@@ -105,27 +58,8 @@ def check_config(config: G1RefsConfig) -> None:
             raise ConfigRefused(f"formats: unknown format {name!r}; {nearest(name, tuple(FORMAT_SUFFIXES))}")
     if not config.formats or len(set(config.formats)) != len(config.formats):
         raise ConfigRefused(f"formats: name one or more of {', '.join(FORMAT_SUFFIXES)}, each once")
-    if config.mode not in MODES:
-        raise ConfigRefused(f"mode: {config.mode!r} is none of {', '.join(MODES)}")
-    if config.source.up_axis not in (None, "y", "z"):
-        raise ConfigRefused(f"source.up_axis: {config.source.up_axis!r} is neither y nor z")
-    for key, path in (("output.dir", config.output.dir), ("source.path", config.source.path)):
-        if path == "":
-            raise ConfigRefused(f"{key}: is empty")
-    for key, value in (("fps", config.fps), ("source.fps", config.source.fps)):
-        try:
-            if value is not None:
-                check_fps(value)
-        except InputRejected as error:
-            raise ConfigRefused(f"{key}: {error.reason}") from error
-    for key, ok in (
-        ("workers", 1 <= config.workers <= 256),
-        ("recycle_after", config.recycle_after >= 1),
-        ("timeout_s", config.timeout_s > 0.0),
-        ("memory_gb", config.memory_gb >= 0.0),
-    ):
-        if not ok:
-            raise ConfigRefused(f"{key}: {getattr(config, key)!r} is out of range")
+    check_run_config(config)
+    check_rate("fps", config.fps)
 
 
 def conversion_settings(config: G1RefsConfig) -> dict[str, Any]:
@@ -138,24 +72,3 @@ def output_names(relative: str, formats: Sequence[str]) -> tuple[str, ...]:
     stem = relative.rpartition(".")[0]
     chosen = (name for name in FORMAT_SUFFIXES if name in formats)
     return (*(f"{name}/{stem}{FORMAT_SUFFIXES[name]}" for name in chosen), details_name(relative))
-
-
-def details_name(relative: str) -> str:
-    """Relative path of an input's details."""
-    return f"{DETAILS_FOLDER}/{relative.rpartition('.')[0]}.json"
-
-
-def skipped_name(name: str) -> str | None:
-    """The rule by which AMASS's files without motion are skipped, or ``None``."""
-    if name == "shape.npz" or name.endswith(("_stagei.npz", "_shape.npz")):
-        return "AMASS keeps the subject's body here, no motion"
-    return None
-
-
-REFUSED_SUFFIXES: Mapping[str, str] = {
-    **dict.fromkeys(
-        (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".npy"),
-        "files that can hold pickled objects run code when opened and are never read; convert it to npz",
-    ),
-    **dict.fromkeys((".fbx", ".c3d", ".trc", ".asf", ".amc"), "this motion format is not read; export BVH or npz"),
-}

@@ -10,7 +10,7 @@ import warp
 from soma_isaac.batch.report import ReportRun, read_clips, write_report
 from soma_isaac.formats.atomic import write_file
 from soma_isaac.formats.rig_usd import load_template_rig
-from soma_isaac.pipelines.g1_config import details_name
+from soma_isaac.pipelines.run_config import details_name
 from soma_isaac.retarget.robot import load_robot
 
 HTML_NAME, JSON_NAME = "report.html", "report.json"

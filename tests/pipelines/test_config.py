@@ -8,14 +8,8 @@ import pytest
 import yaml
 
 from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_yaml, dotted_keys, settings_digest
-from soma_isaac.pipelines.g1_config import (
-    FORMAT_SUFFIXES,
-    MOTION_SUFFIXES,
-    G1RefsConfig,
-    SourceConfig,
-    check_config,
-    conversion_settings,
-)
+from soma_isaac.pipelines.g1_config import FORMAT_SUFFIXES, G1RefsConfig, check_config, conversion_settings
+from soma_isaac.pipelines.run_config import MOTION_SUFFIXES, SourceConfig
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from soma_isaac.batch.job import ConversionJob, Outcome
 from soma_isaac.batch.worker import attempt, load_converter
 from soma_isaac.formats.atomic import is_staged_name
 from soma_isaac.pipelines import g1_refs
-from soma_isaac.pipelines.g1_config import G1RefsConfig, OutputConfig, SourceConfig
+from soma_isaac.pipelines.folder_run import FolderReport
+from soma_isaac.pipelines.g1_config import G1RefsConfig
+from soma_isaac.pipelines.run_config import OutputConfig, SourceConfig
 from tests.recovery.fake_run import FAKE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +67,7 @@ class InlineSupervisor:
             yield attempt(job, self.converter)
 
 
-def run_inline(source: Path, out: Path, **keys: object) -> g1_refs.G1RefsReport:
+def run_inline(source: Path, out: Path, **keys: object) -> FolderReport:
     """Run the job in this process; the caller has put `InlineSupervisor` in place."""
     config = G1RefsConfig(source=SourceConfig(str(source)), output=OutputConfig(str(out)), **keys)  # type: ignore[arg-type]
     return g1_refs.run_g1_refs(config, io.StringIO(), FAKE)

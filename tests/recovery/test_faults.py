@@ -15,7 +15,7 @@ import pytest
 from soma_isaac.batch import ledger, plan
 from soma_isaac.batch.run import DiskRefused
 from soma_isaac.formats import atomic
-from soma_isaac.pipelines import g1_refs
+from soma_isaac.pipelines import folder_run, g1_refs
 from tests.recovery.driver import (
     InlineSupervisor,
     add_clip,
@@ -62,7 +62,7 @@ class FailingOs(SimpleNamespace):
 @pytest.fixture
 def disk(monkeypatch):
     """Put another ``os`` under everything that writes."""
-    monkeypatch.setattr(g1_refs, "Supervisor", InlineSupervisor)
+    monkeypatch.setattr(folder_run, "Supervisor", InlineSupervisor)
     monkeypatch.setattr(g1_refs, "code_digest", lambda *_: "fake")
 
     def use(stand_in) -> None:

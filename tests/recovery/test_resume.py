@@ -10,7 +10,7 @@ import pytest
 
 from soma_isaac.batch.ledger import read_ledger
 from soma_isaac.errors import OutputConflict
-from soma_isaac.pipelines import g1_refs
+from soma_isaac.pipelines import folder_run, g1_refs
 from tests.recovery.driver import InlineSupervisor, add_clip, assert_nothing_lost, make_source, results, run_inline
 
 FORMATS = ["mjlab", "csv"]
@@ -28,7 +28,7 @@ class CountingSupervisor(InlineSupervisor):
 
 @pytest.fixture
 def ran(monkeypatch) -> list[tuple[str, bool]]:
-    monkeypatch.setattr(g1_refs, "Supervisor", CountingSupervisor)
+    monkeypatch.setattr(folder_run, "Supervisor", CountingSupervisor)
     monkeypatch.setattr(g1_refs, "code_digest", lambda *_: "fake")
     CountingSupervisor.ran = []
     return CountingSupervisor.ran
