@@ -3,6 +3,8 @@
 Warp's BVH queries do the work (``wp.mesh_query_ray``), so the same kernel draws on a CPU and on a GPU.
 """
 
+# pyright: reportInvalidTypeForm=false
+
 from __future__ import annotations
 
 import numpy as np
