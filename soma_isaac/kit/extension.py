@@ -12,7 +12,7 @@ class SomaIsaacExtension(omni.ext.IExt):
     """Entry point that Kit instantiates when ``soma_isaac`` is enabled."""
 
     def on_startup(self, ext_id: str) -> None:
-        """Announce the version; the window and its menu entry belong to the panel, which is not part of this release."""
+        """Announce the version; window and menu entry come with the panel, which is not part of this release."""
         self._ext_id = ext_id
         carb.log_info(f"[{ext_id}] soma_isaac {soma_isaac.__version__} started")
 
