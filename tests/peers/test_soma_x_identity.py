@@ -21,19 +21,23 @@ that regression, both stages of the alignment and reposing all matter. Deliberat
 
 import functools
 import importlib.metadata
+import json
 import shutil
 
 import numpy as np
 import pytest
 
 from soma_isaac.body.orientations import convert_reference, mirrored_transforms, reference_orientations
+from soma_isaac.body.reference_poses import ReferenceCatalog
 from soma_isaac.body.repose import Repose
 from soma_isaac.body.scales import BONE_SCALE_JOINTS, BONE_SCALE_JOINTS_56, BONE_SCALE_SEGMENTS
 from soma_isaac.body.skeleton_fit import SkeletonFit
 from soma_isaac.body.topology import TopologyTransfer
+from soma_isaac.errors import InputRejected
+from soma_isaac.formats.neutral_npz import read_neutral
 from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.math.so3 import matrix_from_rotvec
-from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, data_path
+from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, PUBLIC_PARENTS, data_path
 
 pytestmark = pytest.mark.peer
 
@@ -297,3 +301,43 @@ def test_convert_reference(soma, data_root, version):
     template = reference_orientations(load_template_rig())
     theirs = layer.convert_reference(torch.tensor(rotations), torch.tensor(other), torch.tensor(template)).numpy()
     np.testing.assert_allclose(convert_reference(rotations, other, template), theirs, atol=1e-6)
+
+
+def test_reference_pose_history(soma, data_root, version, tmp_path):
+    if version < (0, 3):
+        pytest.skip("py-soma-x 0.2.1 has no reference poses")
+    rng = np.random.default_rng(10)
+    versions, digest = ("0.1.0", "0.2.0-rc.1", "0.2.0", "0.10.0"), "ab" * 32
+    entries = [
+        {"id": f"t_pose_world__v{v}", "data_key": "t_pose_world", "soma_version": v, "aliases": [f"alias{k}"]}
+        for k, v in enumerate(versions)
+    ]
+    entries.append(
+        {"id": f"t_pose_world__sha256_{digest}", "data_key": "t_pose_world", "asset_revision": f"sha256:{digest}"}
+    )
+    contents = {"schema_version": 2, "conventions": {"matrices": "columns"}, "references": entries}
+    contents["default_reference_id"] = entries[0]["id"]
+    arrays = dict(shape_file(data_root), reference_pose_history_metadata=np.array(json.dumps(contents)))
+    for entry in entries:
+        rotations = reference_orientations()
+        rotations[1:] = rotations[1:] @ matrix_from_rotvec(rng.normal(size=(77, 3)) * 0.1)
+        arrays[entry["id"]] = rotations.astype(np.float32)
+        arrays[entry["id"] + "__joint_names"] = np.array(PUBLIC_JOINT_NAMES)
+        arrays[entry["id"] + "__parent_ids"] = np.maximum(PUBLIC_PARENTS, 0)
+    for name in ("SOMA_template_rig.usda", "SOMA_procedural_transforms.json"):
+        (tmp_path / name).symlink_to(data_root / name)
+    np.savez(tmp_path / "SOMA_neutral.npz", **arrays)
+    layer = peer_layer(soma, tmp_path, "low")
+    catalog = ReferenceCatalog.of(read_neutral(tmp_path / "SOMA_neutral.npz"))
+    selectors = [{"version": v} for v in (*versions, "v0.3.1", "0.9.0-beta", "2.0.0+x")]
+    selectors += [{"asset_revision": f"sha256:{digest}"}, {"alias": "alias2"}]
+    seen = set()
+    for selector in selectors:
+        ours = catalog.orientations(**selector)
+        np.testing.assert_allclose(ours, layer.get_reference_pose(**selector).numpy(), atol=1e-6)
+        seen.add(catalog.find(**selector))
+    assert len(seen) == len(entries)
+    with pytest.raises(KeyError):
+        layer.get_reference_pose(version="0.0.1")
+    with pytest.raises(InputRejected):
+        catalog.orientations(version="0.0.1")
