@@ -10,6 +10,7 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.math.arrays import check_rotations, frozen_array
 
 FPS_RANGE = (1.0, 1000.0)
+REST_SOURCES = ("file", "template", "estimated", "mesh")
 
 
 def check_fps(fps: float) -> float:
@@ -34,8 +35,8 @@ class MotionIdentity:
         gender: ``male``, ``female``, ``neutral`` or ``None`` where the source says nothing.
         rest_offsets: [78, 3] m, T-pose offset of each public joint from its parent in world-aligned Y-up axes; row 0
             (Root) is zero and row 1 (Hips) the T-pose Hips position above the floor.
-        rest_source: How the offsets were found: ``file`` (given by the clip), ``template`` (SOMA template body), or
-            ``estimated`` (template scaled to the clip).
+        rest_source: How the offsets were found: ``file`` (given by the clip), ``template`` (SOMA template body),
+            ``estimated`` (template scaled to the clip), or ``mesh`` (fitted to the person's own rest mesh).
     """
 
     model: str
@@ -52,8 +53,8 @@ class MotionIdentity:
         """
         object.__setattr__(self, "coefficients", frozen_array("coefficients", self.coefficients, (None,)))
         object.__setattr__(self, "rest_offsets", frozen_array("rest_offsets", self.rest_offsets, (78, 3)))
-        if self.rest_source not in ("file", "template", "estimated"):
-            raise InputRejected(f"rest_source {self.rest_source!r} is not one of file, template, estimated")
+        if self.rest_source not in REST_SOURCES:
+            raise InputRejected(f"rest_source {self.rest_source!r} is not one of {', '.join(REST_SOURCES)}")
 
 
 @dataclass(frozen=True)
