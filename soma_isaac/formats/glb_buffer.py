@@ -10,7 +10,7 @@ import numpy as np
 
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 _COMPONENT_TYPES = {"u1": 5121, "u2": 5123, "u4": 5125, "f4": 5126}
-_SHAPES = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
+_SHAPES = {(): "SCALAR", (2,): "VEC2", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
 _MAGIC, _VERSION = 0x46546C67, 2
 _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 
@@ -29,7 +29,7 @@ class GlbBuffer:
         """Store an array and return the index of its accessor.
 
         Args:
-            values: [N] scalars, [N, 3] or [N, 4] vectors, or [N, 4, 4] matrices (stored column by column); uint8,
+            values: [N] scalars, [N, 2] to [N, 4] vectors, or [N, 4, 4] matrices (stored column by column); uint8,
                 uint16, uint32 or float32. The bytes of one element must be a multiple of 4, except for indices.
             target: ``ARRAY_BUFFER`` for vertex attributes, ``ELEMENT_ARRAY_BUFFER`` for indices.
             bounds: State the smallest and largest value per component, which positions and key times need.

@@ -9,7 +9,7 @@ from pxr import Kind, Usd, UsdGeom
 
 from soma_isaac.formats.rig_usd_write import CM_PER_M, write_faces
 from soma_isaac.formats.usd_stage_file import set_time_range, stage_in_memory, vectors
-from soma_isaac.rig.mesh import vertex_normals
+from soma_isaac.rig.mesh import FaceUv, vertex_normals
 from soma_isaac.rig.rig import SkinnedMesh
 
 ROOT = "/Body"
@@ -24,6 +24,7 @@ def point_cache_stage(
     suffix: str,
     comment: str,
     normals: bool = True,
+    uv: FaceUv | None = None,
 ) -> Usd.Stage:
     """Build the stage of a point cache.
 
@@ -35,6 +36,7 @@ def point_cache_stage(
         suffix: ``.usda`` for text, ``.usd`` or ``.usdc`` for binary (a fifth of the size).
         comment: Where the data came from; becomes the layer's comment.
         normals: Write vertex normals for every frame too (twice the size); without them some renderers show facets.
+        uv: Texture coordinates of the mesh.
 
     Returns:
         A stage in memory, in centimetres, for :func:`soma_isaac.formats.usd_stage_file.save_staged`.
@@ -45,7 +47,7 @@ def point_cache_stage(
     stage.SetDefaultPrim(root.GetPrim())
     Usd.ModelAPI(root.GetPrim()).SetKind(Kind.Tokens.component)
     prim = UsdGeom.Mesh.Define(stage, f"{ROOT}/{mesh.name}")
-    write_faces(prim, mesh)
+    write_faces(prim, mesh, uv)
     points_attr, extent_attr, normals_attr = prim.GetPointsAttr(), prim.GetExtentAttr(), prim.GetNormalsAttr()
     if normals:
         prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)

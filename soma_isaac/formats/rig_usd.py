@@ -55,7 +55,7 @@ def read_rig(path: Path | str, sidecar_path: Path | str | None = None) -> Rig:
             ``geomBindTransform`` that moves the mesh, or a mesh without usable skin. The message names the file.
     """
     path = Path(path)
-    text = _read_text(path)
+    text, layer = read_layer(path)
     if sidecar_path is None and (path.parent / TEMPLATE_SIDECAR).is_file():
         sidecar_path = path.parent / TEMPLATE_SIDECAR
     digest = hashlib.sha256(text)
@@ -63,13 +63,22 @@ def read_rig(path: Path | str, sidecar_path: Path | str | None = None) -> Rig:
     if sidecar_path is not None:
         sidecar = read_twist_sidecar(Path(sidecar_path))
         digest.update(Path(sidecar_path).read_bytes())
-    layer = _parse(text, path)
     try:
         return _rig_from_layer(layer, sidecar, digest.hexdigest())
     except RigMismatch as error:
         raise RigMismatch(f"{str(path)!r}: {error}") from error
     except InputRejected as error:
         raise InputRejected(error.reason, str(path)) from error
+
+
+def read_layer(path: Path) -> tuple[bytes, Sdf.Layer]:
+    """The bytes of a text USD file and its layer, nothing composed.
+
+    Raises:
+        InputRejected: Not a readable text USD file, or too large.
+    """
+    text = _read_text(path)
+    return text, _parse(text, path)
 
 
 def _read_text(path: Path) -> bytes:
@@ -99,7 +108,7 @@ def _parse(content: bytes, path: Path) -> Sdf.Layer:
 
 def _rig_from_layer(layer: Sdf.Layer, sidecar: TwistSidecar | None, digest: str) -> Rig:
     metres_per_unit = _metres_per_unit(layer)
-    prims = list(_walk(layer.rootPrims))
+    prims = list(walk_prims(layer.rootPrims))
     skeletons = [prim for prim in prims if prim.typeName == "Skeleton"]
     if not skeletons:
         raise RigMismatch("there is no Skeleton prim")
@@ -131,10 +140,11 @@ def _metres_per_unit(layer: Sdf.Layer) -> float:
     return value
 
 
-def _walk(prims: list[Sdf.PrimSpec]) -> Iterator[Sdf.PrimSpec]:
+def walk_prims(prims: list[Sdf.PrimSpec]) -> Iterator[Sdf.PrimSpec]:
+    """Prims and what is below them, in the file's order."""
     for prim in prims:
         yield prim
-        yield from _walk(prim.nameChildren)
+        yield from walk_prims(prim.nameChildren)
 
 
 def _skeleton(prim: Sdf.PrimSpec, metres_per_unit: float) -> tuple[tuple[str, ...], Skeleton]:

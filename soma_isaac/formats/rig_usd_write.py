@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from pxr import Gf, Kind, Sdf, Usd, UsdGeom, UsdSkel, Vt
 
 from soma_isaac.formats.usd_stage_file import stage_in_memory
-from soma_isaac.rig.mesh import vertex_normals
+from soma_isaac.rig.mesh import FaceUv, vertex_normals
 from soma_isaac.rig.rig import Rig, SkinnedMesh
 from soma_isaac.rig.skeleton import Skeleton
 
@@ -20,19 +19,6 @@ MESHES = "/OUTPUT/c_geometry_grp/MainMesh/Meshes"
 
 CM_PER_M = 100.0
 SKIN_COLOR = (0.72, 0.58, 0.5)
-
-
-@dataclass(frozen=True, eq=False)
-class FaceUv:
-    """Texture coordinates of a mesh, indexed per face corner.
-
-    Attributes:
-        points: [U, 2].
-        indices: [sum of face counts] into ``points``.
-    """
-
-    points: np.ndarray
-    indices: np.ndarray
 
 
 def joint_paths(skeleton: Skeleton) -> list[str]:
@@ -111,18 +97,12 @@ def write_mesh(stage: Usd.Stage, mesh: SkinnedMesh, uv: FaceUv | None, visible: 
     points = (mesh.points * CM_PER_M).astype(np.float32)
     prim.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(points))
     prim.CreateExtentAttr(Vt.Vec3fArray.FromNumpy(np.stack([points.min(0), points.max(0)])))
-    write_faces(prim, mesh)
+    write_faces(prim, mesh, uv)
     normals = np.round(vertex_normals(mesh.points, mesh.triangles), 4) + 0.0
     prim.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(normals.astype(np.float32)))
     prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
     if not visible:
         prim.CreateVisibilityAttr(UsdGeom.Tokens.invisible)
-    if uv is not None:
-        primvar = UsdGeom.PrimvarsAPI(prim).CreatePrimvar(
-            "st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying
-        )
-        primvar.Set(Vt.Vec2fArray.FromNumpy(uv.points.astype(np.float32)))
-        primvar.SetIndices(Vt.IntArray.FromNumpy(uv.indices.astype(np.int32)))
     binding = UsdSkel.BindingAPI.Apply(prim.GetPrim())
     binding.CreateSkeletonRel().SetTargets([SKELETON])
     binding.CreateGeomBindTransformAttr(Gf.Matrix4d(1.0))
@@ -132,10 +112,16 @@ def write_mesh(stage: Usd.Stage, mesh: SkinnedMesh, uv: FaceUv | None, visible: 
     binding.CreateJointWeightsPrimvar(False, influences).Set(Vt.FloatArray.FromNumpy(weights.ravel()))
 
 
-def write_faces(prim: UsdGeom.Mesh, mesh: SkinnedMesh) -> None:
-    """Write what does not change with the pose: faces, orientation, no subdivision, colour."""
+def write_faces(prim: UsdGeom.Mesh, mesh: SkinnedMesh, uv: FaceUv | None) -> None:
+    """Write what does not change with the pose: faces, orientation, no subdivision, colour, texture coordinates."""
     prim.CreateFaceVertexCountsAttr(Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.face_vertex_counts)))
     prim.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.face_vertex_indices)))
     prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
     prim.CreateOrientationAttr(UsdGeom.Tokens.rightHanded)
     prim.CreateDisplayColorAttr([Gf.Vec3f(*SKIN_COLOR)])
+    if uv is not None:
+        primvar = UsdGeom.PrimvarsAPI(prim).CreatePrimvar(
+            "st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying
+        )
+        primvar.Set(Vt.Vec2fArray.FromNumpy(uv.points.astype(np.float32)))
+        primvar.SetIndices(Vt.IntArray.FromNumpy(uv.indices.astype(np.int32)))

@@ -12,15 +12,17 @@ from pxr import Usd, UsdGeom, Vt
 from soma_isaac.formats.rig_usd_write import CM_PER_M, define_skel_root, write_mesh, write_skeleton
 from soma_isaac.formats.usd_stage_file import set_samples, set_time_range, stage_in_memory, vectors
 from soma_isaac.motion.skin import SkinAnimation
+from soma_isaac.rig.mesh import FaceUv
 
 
-def skel_animation_stage(animation: SkinAnimation, suffix: str, comment: str) -> Usd.Stage:
+def skel_animation_stage(animation: SkinAnimation, suffix: str, comment: str, uv: FaceUv | None = None) -> Usd.Stage:
     """Build the stage of an animation.
 
     Args:
         animation: Frames of one body; a single frame becomes a pose without time samples.
         suffix: ``.usda`` for text, ``.usd`` or ``.usdc`` for binary.
         comment: Where the data came from; becomes the layer's comment.
+        uv: Texture coordinates of the mesh.
 
     Returns:
         A stage in memory, for :func:`soma_isaac.formats.usd_stage_file.save_staged`.
@@ -29,7 +31,7 @@ def skel_animation_stage(animation: SkinAnimation, suffix: str, comment: str) ->
     stage.GetRootLayer().comment = comment
     root = define_skel_root(stage)
     skel = write_skeleton(stage, animation.skeleton)
-    write_mesh(stage, animation.mesh, None, visible=True)
+    write_mesh(stage, animation.mesh, uv, visible=True)
     animated = animation.frame_count > 1
     if animated:
         set_time_range(stage, animation.frame_count, animation.fps)

@@ -144,6 +144,7 @@ def _stage_body(config: BodyExportConfig, motion: SomaMotion, scale: float, fina
     from soma_isaac.formats.atomic import stage
     from soma_isaac.formats.glb import posed_mesh_glb, skin_animation_glb
     from soma_isaac.formats.point_cache_usd import point_cache_stage
+    from soma_isaac.formats.rig_usd_uv import template_uvs
     from soma_isaac.formats.skel_anim_usd import skel_animation_stage
     from soma_isaac.formats.usd_stage_file import save_staged
 
@@ -154,17 +155,18 @@ def _stage_body(config: BodyExportConfig, motion: SomaMotion, scale: float, fina
     if config.pose == "bind":
         transl = np.asarray(identity.bind_T_world_joint)[:, 1, :3, 3]
     who = config.preset or config.identity
+    uv = template_uvs().get(config.lod)
     suffix, comment = final.suffix.lower(), f"SOMA body ({who} x {scale:.6g}), {motion.provenance.source}"
     final.parent.mkdir(parents=True, exist_ok=True)
     if config.kind == "skel":
         name = Path(motion.provenance.source).stem
         animation = skin_animation(body, identity, motion.rotations, transl, fps=motion.fps, name=name)
         if suffix == ".glb":
-            return stage(final, skin_animation_glb(animation, comment)), stride
-        return save_staged(skel_animation_stage(animation, suffix, comment), final), stride
+            return stage(final, skin_animation_glb(animation, comment, uv)), stride
+        return save_staged(skel_animation_stage(animation, suffix, comment, uv), final), stride
     mesh, points = identity_mesh(body, identity), posed_points(body, identity, motion.rotations, transl)
     if suffix == ".glb":
-        return stage(final, posed_mesh_glb(mesh, next(points), comment)), stride
+        return stage(final, posed_mesh_glb(mesh, next(points), comment, uv)), stride
     cache = point_cache_stage(
         mesh,
         points,
@@ -173,6 +175,7 @@ def _stage_body(config: BodyExportConfig, motion: SomaMotion, scale: float, fina
         suffix=suffix,
         comment=comment,
         normals=config.normals,
+        uv=uv,
     )
     return save_staged(cache, final), stride
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from soma_isaac.formats.anny_rig import AnnyRig, read_anny_rig
 from soma_isaac.formats.rig_usd import TEMPLATE_RIG, TEMPLATE_SIDECAR, read_rig
-from soma_isaac.formats.rig_usd_write import FaceUv, rig_usda
+from soma_isaac.formats.rig_usd_write import rig_usda
 from soma_isaac.formats.skeleton_json import skeleton_json
 from soma_isaac.formats.twist_sidecar import TwistSidecar, twist_sidecar_json
 from soma_isaac.math.so3 import project_to_so3
 from soma_isaac.rig import lod
 from soma_isaac.rig.decimate import decimated_body, head_importance
-from soma_isaac.rig.mesh import closest_surface_points, fan_triangles
+from soma_isaac.rig.mesh import FaceUv, closest_surface_points, fan_triangles
 from soma_isaac.rig.rig import Rig, SkinnedMesh
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES
 from soma_isaac.rig.template import (

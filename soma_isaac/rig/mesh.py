@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from soma_isaac.errors import RigMismatch
+
+
+@dataclass(frozen=True, eq=False)
+class FaceUv:
+    """Texture coordinates of a mesh, indexed per face corner; origin at the texture's lower left.
+
+    Attributes:
+        points: [U, 2].
+        indices: [sum of face counts] into ``points``.
+    """
+
+    points: np.ndarray
+    indices: np.ndarray
 
 
 def fan_triangles(face_vertex_counts: np.ndarray, face_vertex_indices: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ from soma_isaac.body import SomaBody
 from soma_isaac.body.skin_animation import identity_mesh, skin_animation
 from soma_isaac.formats.glb import posed_mesh_glb, skin_animation_glb
 from soma_isaac.formats.rig_usd import load_template_rig
+from soma_isaac.formats.rig_usd_uv import template_uvs
+from soma_isaac.rig.mesh import fan_triangles
 from soma_isaac.rig.skeleton import template_rest_offsets
 
 _spec = importlib.util.spec_from_file_location("gltf", Path(__file__).parents[1] / "oracles" / "gltf.py")
@@ -117,6 +119,26 @@ def test_posed_mesh(posed):
     assert np.array_equal(arrays["POSITION"], vertices[0])
     assert np.array_equal(arrays["indices"].reshape(-1, 3), mesh.triangles)
     assert "skins" not in file.document
+
+
+def test_texture_coordinates_split_seams_only(posed):
+    body, animation, vertices, _ = posed
+    uv = template_uvs().get(body.lod)
+    if uv is None:
+        assert body.lod == "xlo"
+        return
+    mesh = animation.mesh
+    file = gltf.Gltf(skin_animation_glb(animation, "x", uv))
+    arrays = file.primitive()
+    assert mesh.vertex_count < len(arrays["POSITION"]) < 1.1 * mesh.vertex_count
+    assert np.array_equal(arrays["POSITION"][: mesh.vertex_count], mesh.points.astype(np.float32))
+    # Every corner of every triangle shows the point of the body and of the texture that the rig file says.
+    faces = arrays["indices"].reshape(-1, 3)
+    skinned = file.skinned(2 / FPS)
+    np.testing.assert_allclose(skinned[faces], vertices[2][mesh.triangles], atol=1e-5)
+    fans = fan_triangles(mesh.face_vertex_counts, np.arange(len(mesh.face_vertex_indices)))
+    expected = uv.points[uv.indices[fans]] * (1.0, -1.0) + (0.0, 1.0)
+    np.testing.assert_allclose(arrays["TEXCOORD_0"][faces], expected, atol=1e-6)
 
 
 def test_the_same_body_gives_the_same_bytes(posed):

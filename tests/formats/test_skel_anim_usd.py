@@ -10,9 +10,10 @@ from pxr import Usd, UsdGeom, UsdSkel, Vt
 
 from soma_isaac.body import SomaBody
 from soma_isaac.body.skin_animation import identity_mesh, posed_points, skin_animation
-from soma_isaac.errors import OutputConflict
+from soma_isaac.errors import OutputConflict, RigMismatch
 from soma_isaac.formats.point_cache_usd import point_cache_stage
 from soma_isaac.formats.rig_usd import load_template_rig, read_rig
+from soma_isaac.formats.rig_usd_uv import read_rig_uvs, template_uvs
 from soma_isaac.formats.skel_anim_usd import skel_animation_stage
 from soma_isaac.formats.usd_stage_file import save_staged
 from soma_isaac.rig.skeleton import data_path
@@ -141,6 +142,19 @@ def test_point_cache(body, motion, normals, tmp_path):
     if normals:
         expected = body.normals(body.pose(identity, *motion).vertices).numpy()
         np.testing.assert_allclose(mesh.GetNormalsAttr().Get(2), expected[2], atol=1e-4)
+
+
+def test_texture_coordinates_are_the_rig_file_s(animation, tmp_path):
+    uvs = template_uvs()
+    assert set(uvs) == {"mid", "low"}
+    path = saved(skel_animation_stage(animation, ".usda", "x", uvs["mid"]), tmp_path / "a.usda")
+    again = read_rig_uvs(path)["mid"]
+    assert np.array_equal(again.indices, uvs["mid"].indices)
+    np.testing.assert_allclose(again.points, uvs["mid"].points, atol=1e-6)
+    text = path.read_text().replace("int[] primvars:st:indices = [", "int[] primvars:st:indices = [7, ")
+    path.write_text(text)
+    with pytest.raises(RigMismatch, match="texture"):
+        read_rig_uvs(path)
 
 
 def test_the_same_motion_gives_the_same_bytes(animation, tmp_path):

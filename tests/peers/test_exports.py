@@ -130,8 +130,9 @@ def test_trimesh_reads_the_glb(export):
     scene = trimesh.load(export("bind.glb", motion=None, fps=None, pose="bind", kind="points"), process=False)
     (mesh,) = scene.geometry.values()
     template = load_template_rig().mesh("mid")
-    np.testing.assert_allclose(mesh.vertices, template.points, atol=2e-6)
-    assert np.array_equal(mesh.faces, template.triangles)
+    # Vertices on texture seams come twice, so that corners are compared.
+    np.testing.assert_allclose(mesh.vertices[mesh.faces], template.points[template.triangles], atol=2e-6)
+    assert len(mesh.visual.uv) == len(mesh.vertices) > template.vertex_count
 
 
 @pytest.mark.parametrize(
