@@ -14,8 +14,9 @@ RANKED = ("zmp_out_frac", "friction_p95", "torque_use_p95")
 
 INTRODUCTION = (
     "Not a target, a hint for training: what the clips as they stand ask of the ground and of the motors, by inverse "
-    "dynamics. Where the zero moment point is off the feet, the robot would tip over if it made exactly this motion; a "
-    "policy has to leave its reference there. Torques are those with each foot pressing inside its sole."
+    "dynamics. Where the zero moment point is off the feet, the robot would tip over if it made exactly this motion; "
+    "the policy has to leave its reference there. Torques are of the joint that works hardest, with each foot pressing "
+    "inside its sole. In flight a thrown robot needs no force; one that needs its weight hovers."
 )
 
 
@@ -63,19 +64,39 @@ def torque_bars(limits: Mapping[str, Any]) -> Bars:
 
 
 def dynamics_curves(series: Mapping[str, Any]) -> str:
-    """The two plots of a clip."""
+    """The three plots of a clip."""
     time = series["time"]
     outside = [None if value is None else 100.0 * value for value in series["zmp_outside"]]
     use = [100.0 * value for value in series["torque_use"]]
-    return captioned(
-        "Zero moment point off the feet", "cm", curve_plot(time, [Curve(outside, PLAIN, "distance")], smallest_top=5.0)
-    ) + captioned("Largest torque", "% of its limit", curve_plot(time, [Curve(use, PLAIN, "torque")], limit=100.0))
+    return (
+        captioned(
+            HINT_OF["zmp_out_frac"].label,
+            "cm",
+            curve_plot(time, [Curve(outside, PLAIN, "distance from the feet")], smallest_top=5.0),
+        )
+        + captioned(
+            "Load on the ground", "x weight", curve_plot(time, [Curve(series["load"], PLAIN, "vertical force")])
+        )
+        + captioned("Largest torque", "% of its limit", curve_plot(time, [Curve(use, PLAIN, "torque")], limit=100.0))
+    )
+
+
+def dynamics_line(figures: Mapping[str, Any]) -> str:
+    """The figures of one clip in a line; what it does not have or do is left out."""
+    words = []
+    for name in ("zmp_out_frac", "friction_p95", "torque_use_p95", "flight_residual"):
+        if figures[name] is not None:
+            words.append(f"{escape(HINT_OF[name].label.lower())} {_shown(HINT_OF[name], figures[name])}")
+        if name == "torque_use_p95":
+            words[-1] += f" ({escape(str(figures['torque_joint']).removesuffix('_joint').replace('_', ' '))})"
+    return " &middot; ".join(words)
 
 
 def _row(hint: Hint, values: Mapping[str, Any]) -> str:
+    name = values["worst_clip"] if values["worst"] > 0.0 else ""
     return (
         f'<tr><td>{escape(hint.label)}</td><td class="num">{_shown(hint, values["mean"])}</td>'
-        f'<td class="num">{_shown(hint, values["worst"])}</td><td class="name">{escape(values["worst_clip"])}</td></tr>'
+        f'<td class="num">{_shown(hint, values["worst"])}</td><td class="name">{escape(name)}</td></tr>'
     )
 
 

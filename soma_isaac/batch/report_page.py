@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from soma_isaac.batch.report_dynamics import dynamics_curves, dynamics_section, torque_bars
+from soma_isaac.batch.report_dynamics import dynamics_curves, dynamics_line, dynamics_section, torque_bars
 from soma_isaac.batch.report_plots import (
     LEFT,
     PLAIN,
@@ -213,7 +213,7 @@ def _card(card: Card) -> str:
     return (
         f'<section class="card"><header><div><h3>{escape(card.name)}</h3>{over}</div><div class="soft">{facts}</div>'
         f'</header><div class="pictures">{"".join(figures)}</div><div class="grid">{_curves(series)}'
-        f"{dynamics_curves(series)}</div>"
+        f'{dynamics_curves(series)}</div><p class="soft">{dynamics_line(card.details["dynamics"])}</p>'
         f'<details><summary>Joint limits and reading notes</summary><div class="bars">{bars}</div>'
         f"{f'<ul>{notes}</ul>' if notes else ''}</details></section>"
     )

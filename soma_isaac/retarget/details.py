@@ -99,6 +99,7 @@ def _curves(series: ClipSeries, dynamics: ClipDynamics, motion: RobotMotion) -> 
         "time": _rounded(starts / motion.fps, 3),
         "feet": feet,
         "zmp_outside": [None if np.isnan(value) else value for value in _rounded(off_feet, 4)],
+        "load": _rounded(np.maximum.reduceat(dynamics.force[:, 2] / dynamics.weight, starts), 2),
         "torque_use": _rounded(np.maximum.reduceat(dynamics.torque_use.max(axis=1), starts), 3),
         "keypoint_error": _rounded(np.maximum.reduceat(series.pose.keypoint2.mean(axis=1), starts), 4),
     }

@@ -71,14 +71,14 @@ class Hint:
 
 HINTS = (
     Hint("zmp_out_frac", "Zero moment point off the feet", "% of frames", 100.0),
-    Hint("zmp_out_p95", "Its distance from the feet, 95th percentile", "cm", 100.0),
-    Hint("zmp_out_max", "Its distance from the feet, largest", "cm", 100.0),
-    Hint("friction_p95", "Friction coefficient needed, 95th percentile"),
-    Hint("load_max", "Largest load on the ground", "x weight"),
-    Hint("torque_use_p95", "Torque of the hardest worked joint, 95th percentile", "% of limit", 100.0),
-    Hint("torque_use_max", "Largest torque", "% of limit", 100.0),
+    Hint("zmp_out_p95", "Its distance, 95th percentile", "cm", 100.0),
+    Hint("zmp_out_max", "Its distance, largest", "cm", 100.0),
+    Hint("friction_p95", "Friction needed, 95th percentile"),
+    Hint("load_max", "Load on the ground, largest", "x weight"),
+    Hint("torque_use_p95", "Torque, 95th percentile", "% of limit", 100.0),
+    Hint("torque_use_max", "Torque, largest", "% of limit", 100.0),
     Hint("flight_frac", "No foot on the ground", "% of frames", 100.0),
-    Hint("flight_residual", "Force needed in flight (thrown: 0, hovering: 1)", "x weight"),
+    Hint("flight_residual", "Force needed in flight", "x weight"),
 )
 
 

@@ -62,6 +62,12 @@ def record(frames: int = 60) -> str:
     return json.dumps(details, allow_nan=False)
 
 
+def hint(name: str, **changed: float | None) -> ReportClip:
+    details = json.loads(record())
+    details["dynamics"] |= changed
+    return ReportClip(name, "done", "", details)
+
+
 def clip(name: str, **changed: float) -> ReportClip:
     details = json.loads(record())
     details["metrics"] |= changed
@@ -134,7 +140,7 @@ def test_page_shows_every_input_escaped_and_needs_no_network():
 
 def test_page_of_nothing_but_failures():
     html, data = report([ReportClip("a.npz", "rejected", "no motion")])
-    assert "no motion" in html and "<img" not in html
+    assert "no motion" in html and "<img" not in html and "Dynamic feasibility" not in html
     assert all(target["met"] is None for target in data["targets"])
 
 
@@ -153,6 +159,31 @@ def test_targets_are_means_worst_or_totals_and_judged():
     assert targets["skate_H"]["met"] is True
     assert (targets["jumps"]["reached"], targets["jumps"]["met"]) == (3.0, False)
     assert (targets["step_max"]["reached"], targets["step_max"]["met"]) == (0.5, False)
+
+
+def test_dynamics_are_hints_with_the_worst_clip_named():
+    clips = [hint("a.npz", zmp_out_frac=0.2, flight_residual=None), hint(EVIL, zmp_out_frac=0.4, flight_residual=0.5)]
+    html, data = report([*clips, ReportClip("b.npz", "rejected", "no motion")])
+    page = Structure()
+    page.feed(html)
+    assert page.open == [] and "script" not in page.tags
+    assert "Dynamic feasibility" in page.text and "Not a target" in page.text
+    assert "30.0 % of frames" in page.text and "40.0 % of frames" in page.text
+    figures = {figure["figure"]: figure for figure in data["dynamics"]}
+    assert figures["zmp_out_frac"]["mean"] == pytest.approx(0.3)
+    assert (figures["zmp_out_frac"]["worst"], figures["zmp_out_frac"]["worst_clip"]) == (0.4, EVIL)
+    assert figures["flight_residual"]["mean"] == 0.5  # of the one clip that has it
+    assert not [figure for figure in data["dynamics"] if "met" in figure or "limit" in figure]
+    assert [row["dynamics"] and row["dynamics"]["zmp_out_frac"] for row in data["clips"]] == [0.2, 0.4, None]
+    assert {target["metric"] for target in data["targets"]}.isdisjoint(figures)
+
+
+def test_dynamics_curves_have_gaps_in_flight():
+    details = json.loads(record())
+    details["series"]["zmp_outside"][20:40] = [None] * 20
+    html, _ = report([ReportClip("a.npz", "done", "", details)])
+    whole, _ = report([clip("a.npz")])
+    assert html.count("distance from the feet") == 1 + whole.count("distance from the feet")
 
 
 def test_figures_that_a_clip_lacks_are_left_out_of_means():
@@ -186,6 +217,8 @@ def test_record_is_small_rounded_and_bounded():
     assert [f["why"] for f in details["key_frames"]].count("largest keypoint error") == 1
     knee = ROBOT.joint_index("left_knee_joint")
     middle, half = 0.5 * (ROBOT.upper + ROBOT.lower)[knee], 0.5 * (ROBOT.upper - ROBOT.lower)[knee]
+    assert len(series["zmp_outside"]) == len(series["torque_use"]) == len(series["load"]) == SAMPLES
+    assert details["limits"]["torque"][knee] > 0.05
     assert details["limits"]["position"][knee] == pytest.approx(abs(0.0 - middle) / half, abs=1e-3)
 
 

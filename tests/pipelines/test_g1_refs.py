@@ -96,7 +96,7 @@ def test_report_figures_are_the_records_figures(finished):
     assert report["counts"] == {"done": 2}
     for clip in report["clips"]:
         record = json.loads((finished / "details" / clip["input"]).with_suffix(".json").read_text())
-        assert clip["metrics"] == record["metrics"]
+        assert clip["metrics"] == record["metrics"] and clip["dynamics"] == record["dynamics"]
 
 
 def test_other_folder_order_and_workers_give_the_same_bytes(command, finished, source):
