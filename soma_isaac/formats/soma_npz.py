@@ -3,13 +3,17 @@
 Keys: ``poses`` (N, 77 | 78, 3) rotation vectors or (..., 3, 3) matrices, ``transl`` (older texts: ``root_translation``)
 (N, 3) Hips position in ``unit``, ``joint_names``, ``identity_model_type``, ``identity_coeffs``, ``keep_root``,
 ``absolute_pose``, ``rotation_repr``, ``joint_orient`` (78, 3, 3). SOMA-X stores no frame rate and writes 32-bit
-floats; ours add ``fps``, ``gender``, ``rest_offsets_m``, ``rest_source`` and ``up_axis``, and are 64-bit so that
-nothing is lost.
+floats; ours add ``fps``, ``gender``, ``rest_offsets_m``, ``rest_source`` and ``up_axis``, hold the translation under
+both names, and are 64-bit so that nothing is lost. Converters add arrays of their own, ``provenance`` (JSON) among them.
 
 SOMA is Y-up, but SOMA-X's AMASS converter leaves its results Z-up; a person who stands along Z is turned.
 """
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 
@@ -198,29 +202,49 @@ def _identity(archive: NpzArchive) -> tuple[MotionIdentity, tuple[str, ...]]:
     return MotionIdentity(model, coefficients, gender or None, offsets, rest_source), tuple(notes)
 
 
-def soma_npz_bytes(motion: SomaMotion) -> bytes:
+def soma_npz_bytes(motion: SomaMotion, extras: Mapping[str, np.ndarray] | None = None) -> bytes:
     """Encode a motion as SOMA animation npz, readable by SOMA-X and by :func:`read_soma_npz`.
 
     T-pose-relative matrices in metres, Y-up. Reading the bytes gives the same motion bit for bit (its provenance names
     this file instead); the same motion gives the same bytes.
+
+    Args:
+        motion: The motion.
+        extras: Further arrays, e.g. ``per_vertex_error``; they may not take the place of the motion's own.
+
+    Raises:
+        InputRejected: An extra array has the name of one of the motion's.
     """
     identity = motion.identity
-    return npz_bytes(
-        {
-            "poses": motion.rotations,
-            "transl": motion.root_translation,
-            "joint_names": np.array(POSE_JOINT_NAMES),
-            "identity_model_type": np.array(identity.model),
-            "identity_coeffs": identity.coefficients[None],
-            "keep_root": np.array(False),
-            "absolute_pose": np.array(False),
-            "rotation_repr": np.array("matrix"),
-            "unit": np.array("meters"),
-            "joint_orient": template_rest_rotations(),
-            "fps": np.array([motion.fps]),
-            "gender": np.array(identity.gender or ""),
-            "rest_offsets_m": identity.rest_offsets,
-            "rest_source": np.array(identity.rest_source),
-            "up_axis": np.array("y"),
-        }
-    )
+    arrays = _arrays(motion, identity)
+    for name, values in (extras or {}).items():
+        if name in arrays:
+            raise InputRejected(f"{name!r} is an array of every SOMA animation and cannot be given")
+        arrays[name] = np.asarray(values)
+    return npz_bytes(arrays)
+
+
+def _arrays(motion: SomaMotion, identity: MotionIdentity) -> dict[str, np.ndarray]:
+    return {
+        "poses": motion.rotations,
+        "transl": motion.root_translation,
+        "root_translation": motion.root_translation,
+        "joint_names": np.array(POSE_JOINT_NAMES),
+        "identity_model_type": np.array(identity.model),
+        "identity_coeffs": identity.coefficients[None],
+        "keep_root": np.array(False),
+        "absolute_pose": np.array(False),
+        "rotation_repr": np.array("matrix"),
+        "unit": np.array("meters"),
+        "joint_orient": template_rest_rotations(),
+        "fps": np.array([motion.fps]),
+        "gender": np.array(identity.gender or ""),
+        "rest_offsets_m": identity.rest_offsets,
+        "rest_source": np.array(identity.rest_source),
+        "up_axis": np.array("y"),
+    }
+
+
+def provenance_array(provenance: Provenance) -> np.ndarray:
+    """A motion's origin as JSON text, for ``extras``."""
+    return np.array(json.dumps(asdict(provenance), sort_keys=True))
