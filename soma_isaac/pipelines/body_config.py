@@ -39,6 +39,7 @@ class BodyExportConfig:
         model_path: The identity model's own file, where it does not lie in ``assets``.
         scale: Factor on the body; ``null`` gives the template the leg length of the person in the motion, and leaves
             other bodies as they are. A body with longer or shorter legs than the person's takes other steps.
+        correctives: File of a pose corrective model, for vertices (``kind=points``): a skin has none.
         normals: With ``kind=points`` in USD, write vertex normals per frame (twice the size).
         replace: Overwrite an output that has other bytes.
     """
@@ -58,6 +59,7 @@ class BodyExportConfig:
     assets: str | None = None
     model_path: str | None = None
     scale: float | None = None
+    correctives: str | None = None
     normals: bool = True
     replace: bool = False
 
@@ -98,6 +100,8 @@ def _check_combination(config: BodyExportConfig, suffix: str) -> None:
         raise ConfigRefused("kind: an .npz holds joint rotations; vertices go to .usd, .usda, .usdc or .glb")
     if suffix == ".glb" and config.kind == "points" and config.motion is not None and config.frame is None:
         raise ConfigRefused("kind: a .glb holds one posed mesh; add frame=N, or use .usdc for a point cache")
+    if config.correctives is not None and config.kind != "points":
+        raise ConfigRefused("correctives: UsdSkel and glTF skins have no pose correctives; add kind=points")
     if not config.normals and (config.kind != "points" or suffix not in USD_SUFFIXES):
         raise ConfigRefused("normals: only a USD point cache (kind=points) can do without")
 

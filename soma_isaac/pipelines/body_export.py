@@ -16,6 +16,7 @@ from soma_isaac.errors import InputRejected, OutputConflict, SomaError
 from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
 from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
 from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, register_schema
+from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.rig.skeleton import POSE_PARENTS, template_rest_offsets
 
 if TYPE_CHECKING:
@@ -130,7 +131,13 @@ def _prepared(config: BodyExportConfig, scale: float) -> tuple[SomaBody, Prepare
     from soma_isaac.body.layer import SomaLayer
 
     name = "soma" if config.preset is not None else config.identity
-    layer = SomaLayer(identity=name, lod=config.lod, assets=config.assets, model_path=config.model_path)
+    layer = SomaLayer(
+        identity=name,
+        lod=config.lod,
+        assets=config.assets,
+        model_path=config.model_path,
+        correctives=config.correctives,
+    )
     coefficients = None if config.coefficients is None else np.array([config.coefficients], dtype=np.float64)
     if config.preset is not None:
         coefficients = preset(config.preset)[None]
@@ -218,6 +225,7 @@ def body_command(config: DictConfig) -> int:
     Returns:
         0 done, 2 usage, input or output refused, 4 infrastructure.
     """
+    hush_warp()
     try:
         report = export_body(config_object(config, BodyExportConfig))
     except USAGE_ERRORS as error:

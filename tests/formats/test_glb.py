@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,10 +12,7 @@ from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.formats.rig_usd_uv import template_uvs
 from soma_isaac.rig.mesh import fan_triangles
 from soma_isaac.rig.skeleton import template_rest_offsets
-
-_spec = importlib.util.spec_from_file_location("gltf", Path(__file__).parents[1] / "oracles" / "gltf.py")
-gltf = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(gltf)
+from tests.oracles.gltf import Gltf
 
 FPS = 25.0
 
@@ -34,7 +28,7 @@ def posed(request):
     transl = rng.normal(size=(5, 3))
     animation = skin_animation(body, identity, poses, transl, fps=FPS, name="random")
     vertices = body.pose(identity, poses, transl).vertices.numpy()
-    return body, animation, vertices, gltf.Gltf(skin_animation_glb(animation, "a test"))
+    return body, animation, vertices, Gltf(skin_animation_glb(animation, "a test"))
 
 
 def test_skinning_with_the_files_own_data_gives_our_vertices(posed, record_property):
@@ -106,7 +100,7 @@ def test_a_single_frame_is_a_pose_without_animation(posed):
     poses, hips = np.full((1, 77, 3), 0.1), np.array([[0.0, 1.0, 0.2]])
     identity = body.prepare()
     animation = skin_animation(body, identity, poses, hips, fps=FPS, name="pose")
-    file = gltf.Gltf(skin_animation_glb(animation, ""))
+    file = Gltf(skin_animation_glb(animation, ""))
     assert "animations" not in file.document
     np.testing.assert_allclose(file.skinned(None), body.pose(identity, poses, hips).vertices.numpy()[0], atol=1e-5)
 
@@ -114,7 +108,7 @@ def test_a_single_frame_is_a_pose_without_animation(posed):
 def test_posed_mesh(posed):
     body, _, vertices, _ = posed
     mesh = identity_mesh(body, body.prepare())
-    file = gltf.Gltf(posed_mesh_glb(mesh, vertices[0], "x"))
+    file = Gltf(posed_mesh_glb(mesh, vertices[0], "x"))
     arrays = file.primitive()
     assert np.array_equal(arrays["POSITION"], vertices[0])
     assert np.array_equal(arrays["indices"].reshape(-1, 3), mesh.triangles)
@@ -128,7 +122,7 @@ def test_texture_coordinates_split_seams_only(posed):
         assert body.lod == "xlo"
         return
     mesh = animation.mesh
-    file = gltf.Gltf(skin_animation_glb(animation, "x", uv))
+    file = Gltf(skin_animation_glb(animation, "x", uv))
     arrays = file.primitive()
     assert mesh.vertex_count < len(arrays["POSITION"]) < 1.1 * mesh.vertex_count
     assert np.array_equal(arrays["POSITION"][: mesh.vertex_count], mesh.points.astype(np.float32))

@@ -5,23 +5,28 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pxr import Usd, UsdGeom
 
+from soma_isaac.body.identities.presets import preset
+from soma_isaac.body.layer import SomaLayer
 from soma_isaac.errors import InputRejected, OutputConflict
 from soma_isaac.formats import usd_stage_file
+from soma_isaac.formats.corrective_model import CorrectiveWeights, write_correctives
 from soma_isaac.formats.npz import open_npz
-from soma_isaac.formats.rig_usd import load_template_rig
+from soma_isaac.formats.rig_usd import load_template_rig, read_rig
 from soma_isaac.formats.soma_npz import read_soma_npz
 from soma_isaac.pipelines import body_config
 from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
 from soma_isaac.pipelines.body_export import export_body
 from soma_isaac.pipelines.config import ConfigRefused
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.rig.skeleton import data_path
+from soma_isaac.rig.skeleton import data_path, template_rest_offsets
+from tests.oracles.correctives import random_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "data" / "demo_clips" / "squat.npz"
@@ -46,6 +51,7 @@ CLIP = ROOT / "data" / "demo_clips" / "squat.npz"
         ({"output": "a.npz", "kind": "points"}, "joint rotations"),
         ({"output": "a.glb", "kind": "points"}, "frame=N"),
         ({"normals": False}, "normals:"),
+        ({"correctives": "x.pt"}, "correctives:"),
         ({"preset": "child", "identity": "anny"}, "preset:"),
         ({"preset": "child", "coefficients": [1.0]}, "preset:"),
         ({"preset": "child", "assets": "x"}, "preset:"),
@@ -163,10 +169,6 @@ def test_unknown_bodies(tmp_path):
 
 @pytest.mark.parametrize("lod", ["mid", "xlo"])
 def test_skinned_child_is_the_posed_child(tmp_path, lod):
-    from soma_isaac.body.identities.presets import preset
-    from soma_isaac.body.layer import SomaLayer
-    from soma_isaac.formats.rig_usd import read_rig
-
     path = tmp_path / "child.usda"
     export_body(BodyExportConfig(pose="t", preset="child", output=str(path), lod=lod))
     layer = SomaLayer(identity="soma", lod=lod)
@@ -177,13 +179,32 @@ def test_skinned_child_is_the_posed_child(tmp_path, lod):
         assert abs(rest[1:, 1, 3].min()) < 0.05 and 0.6 < rest[1, 1, 3] < 0.7
 
 
+def test_correctives_go_into_the_point_cache(tmp_path):
+    checkpoint = random_checkpoint(load_template_rig().mesh("mid").vertex_count, 1)
+    first, second = checkpoint.masked()
+    weights = CorrectiveWeights.from_matrices(
+        checkpoint.bind[:, :3, :3], first, second * 0.01, squash=checkpoint.use_tanh, note="random"
+    )
+    write_correctives(tmp_path / "c.safetensors", weights)
+    for name, options in (("plain", {}), ("corrected", {"correctives": str(tmp_path / "c.safetensors")})):
+        config = BodyExportConfig(motion=str(CLIP), frame=200, kind="points", output=str(tmp_path / f"{name}.usdc"))
+        export_body(replace(config, **options))
+    motion = load_motion(CLIP)
+    layer = SomaLayer(correctives=weights)
+    layer.prepare_identity(global_scale=motion.identity.rest_offsets[1, 1] / template_rest_offsets()[1, 1])
+    expected = layer.pose(motion.rotations[200:201], motion.root_translation[200:201]).vertices.numpy()[0]
+    np.testing.assert_allclose(points_of(tmp_path / "corrected.usdc"), expected, atol=1e-5)
+    assert np.abs(points_of(tmp_path / "plain.usdc") - expected).max() > 1e-4
+
+
 def test_command_line(tmp_path):
     command = [sys.executable, str(ROOT / "scripts" / "body.py")]
     output = tmp_path / "a.usda"
     good = subprocess.run(
         [*command, "pose=t", f"output={output}", "lod=xlo"], capture_output=True, text=True, cwd=tmp_path
     )
-    assert good.returncode == 0 and output.read_text().startswith("#usda") and "1 frame" in good.stdout, good.stderr
+    assert good.returncode == 0 and output.read_text().startswith("#usda"), good.stderr
+    assert good.stdout.startswith(f"{output}: written, 1 frame") and good.stdout.count("\n") == 1
     wrong = subprocess.run([*command, "pose=t", f"outptu={output}"], capture_output=True, text=True, cwd=tmp_path)
     assert wrong.returncode == 2 and "did you mean 'output'" in wrong.stderr
     missing = subprocess.run(
