@@ -181,6 +181,14 @@ def test_duplicate_outputs_do_not_start(command, source, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_missing_pinocchio_is_said_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pinocchio", None)
+    config = OmegaConf.create({"output": {"dir": str(tmp_path / "out")}})
+    assert command_module.g1_refs_command(config) == 4
+    assert "pip install 'soma_isaac[retarget]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_parent_never_loads_the_solver():
     """Solver, Warp and USD belong to the workers and to the report; the parent survives what they do."""
     code = (
