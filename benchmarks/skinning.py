@@ -311,10 +311,10 @@ def targets(rows: list[Row]) -> list[tuple[str, bool]]:
     return lines
 
 
-def renew_section(report: str) -> None:
-    """Replace our section of RESULTS.md, or add it; the other sections stay as they are."""
+def renew_section(report: str, section: str = SECTION) -> None:
+    """Replace a section of RESULTS.md, or add it; the other sections stay as they are."""
     text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Results\n"
-    pattern = re.compile(rf"^{re.escape(SECTION)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    pattern = re.compile(rf"^{re.escape(section)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     text = pattern.sub(lambda _: report + "\n", text) if pattern.search(text) else f"{text.rstrip()}\n\n{report}"
     RESULTS.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
 
