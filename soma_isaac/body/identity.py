@@ -17,7 +17,7 @@ from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.kernels.twist import Channels, Helpers
 from soma_isaac.math.arrays import frozen_array
 
-TWIST_ANCHORS = ("bind", "rest")
+TWIST_ANCHORS = ("bind", "template", "rest")
 
 _ELEMENT_SHAPES = {wp.vec3: (3,), wp.mat44: (4, 4)}
 
@@ -128,8 +128,9 @@ def identity_arrays(
         public_bind: [I, P, 4, 4] m, fitted public bind transforms.
         layout: The joint layout.
         program: The compiled twist table; ``None`` without helpers.
-        anchor: ``bind`` (SOMA-X from 0.2.2 on: twist is zero in the fitted bind pose) or ``rest`` (0.2.1: zero in the
-            template's T-pose).
+        anchor: Pose in which aligned twist is zero: the body's own ``bind`` pose; the ``template``'s bind pose (SOMA-X
+            from 0.2.2 on; the same unless bodies are bound in other rotations than the template); or the template's
+            T-pose ``rest`` (0.2.1).
         device: Where the arrays go.
         orientations: [P, 3, 3] world rotations of the joints at zero pose; the template's T-pose by default.
         joint_scales: [1 or I, P] factors on the bones from the parent to each joint; the skin is stretched, not
@@ -151,8 +152,7 @@ def identity_arrays(
     turned = (zero[parents] @ local[..., None])[..., 0]
     channels = helpers = None
     if program is not None:
-        pose = public_bind if anchor == "bind" else layout.rest_T_world_joint[None]
-        channels = _channels(program, pose, device)
+        channels = _channels(program, anchor_pose(anchor, public_bind, layout), device)
         helpers = _helpers(program, layout, bind, inverse, joint_scales, device)
     if not isinstance(rest_points, wp.array):
         rest_points = device_array(rest_points, wp.vec3, device)
@@ -167,6 +167,13 @@ def identity_arrays(
         channels=channels,
         helpers=helpers,
     )
+
+
+def anchor_pose(anchor: str, public_bind: np.ndarray, layout: JointLayout) -> np.ndarray:
+    """Public transforms [1 or I, P, 4, 4] of the pose in which aligned twist is zero."""
+    if anchor == "bind":
+        return public_bind
+    return (layout.rest_T_world_joint if anchor == "rest" else layout.bind_T_world_joint[: layout.public_count])[None]
 
 
 def _channels(program: TwistProgram, anchor: np.ndarray, device: wp.Device) -> Channels:

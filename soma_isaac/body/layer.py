@@ -79,7 +79,8 @@ class SomaLayer:
             correctives: Pose correctives, loaded or as a file; without them :meth:`pose` has none.
             reference_pose: [78, 3, 3] world rotations of the joints at zero pose; the rig's T-pose by default.
             twist: Drive the twist helpers; otherwise they are folded into their parents.
-            twist_anchor: Pose in which twist is zero: ``bind`` or ``rest`` (SOMA-X 0.2.1).
+            twist_anchor: Pose in which twist is zero: the body's own ``bind`` pose, the ``template``'s (SOMA-X from
+                0.2.2 on) or the T-pose ``rest`` (0.2.1).
             alignment: How joint rotations are fitted: ``auto``, ``kabsch`` or ``newton-schulz``.
             transfer_mode: How ``xlo`` rides on ``low``: ``edge`` or ``area`` (SOMA-X).
             threads: CPU threads for large batches.

@@ -57,7 +57,8 @@ class SomaBody:
             device: Warp device, e.g. ``cpu`` or ``cuda:0``.
             lod: Level of detail: ``mid``, ``low`` or ``xlo``.
             twist: Drive the twist helpers; otherwise they are folded into their parents.
-            twist_anchor: Pose in which aligned twist is zero: ``bind`` (SOMA-X from 0.2.2 on) or ``rest`` (0.2.1).
+            twist_anchor: Pose in which aligned twist is zero: the body's own ``bind`` pose, the ``template``'s (SOMA-X
+                from 0.2.2 on) or the T-pose ``rest`` (0.2.1).
             threads: CPU threads for large batches. By default ``OMP_NUM_THREADS`` if set, like other numeric
                 libraries, else the cores that this process may use.
             orientations: [78, 3, 3] world rotations of the joints at zero pose (a reference pose, the root's is not

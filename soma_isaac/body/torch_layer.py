@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import warp as wp
 
+from soma_isaac.body.identity import anchor_pose
 from soma_isaac.body.layer import UNITS_PER_METRE, SomaLayer
 from soma_isaac.body.scales import BONE_SCALE_JOINTS, BONE_SCALE_JOINTS_56
 from soma_isaac.body.torch_fit import TorchFit, alignments, expanded_bind, reposed_bind, skin_matrices
@@ -285,8 +286,11 @@ class TorchSomaLayer(torch.nn.Module):
         left = right = turned = inverse[:, :0, :3, :3]
         placed = inverse[:, :0, :3, 3]
         if program is not None:
-            rest = torch.from_numpy(layout.rest_T_world_joint[None].copy()).to(bind)
-            left, right = alignments(program, bind if body.twist_anchor == "bind" else rest)
+            anchor = bind
+            if body.twist_anchor != "bind":
+                fixed = anchor_pose(body.twist_anchor, np.zeros(0), layout)
+                anchor = torch.from_numpy(fixed.copy()).to(bind)
+            left, right = alignments(program, anchor)
             helpers = inverse[:, layout.helper_parents.astype(np.int64)] @ full[:, layout.public_count :]
             turned, placed = helpers[..., :3, :3], helpers[..., :3, 3]
             if bones is not None:
