@@ -102,8 +102,8 @@ def read_amass(archive: NpzArchive, source_fps: float | None = None) -> AmassCli
     require_frames(len(trans), path)
     require_finite("trans", trans, path, largest=LARGEST_POSITION)
     model, body, hands, face = _rotations(archive, len(trans))
-    betas, beta_notes = _betas(archive)
-    gender, gender_notes = _gender(archive)
+    betas, beta_notes = read_betas(archive)
+    gender, gender_notes = read_gender(archive)
     return AmassClip(
         model,
         rate.fps,
@@ -157,7 +157,8 @@ def _split_rotations(archive: NpzArchive, frames: int) -> tuple[str, np.ndarray,
     return model, body, hands, face
 
 
-def _betas(archive: NpzArchive) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_betas(archive: NpzArchive) -> tuple[np.ndarray, tuple[str, ...]]:
+    """``betas`` [K] of a file, empty if it has none, and notes."""
     if "betas" not in archive:
         return np.zeros(0), ("the file has no betas",)
     dtype, shape = archive.header("betas")
@@ -171,7 +172,8 @@ def _betas(archive: NpzArchive) -> tuple[np.ndarray, tuple[str, ...]]:
     return betas[0], ("betas vary over the clip; those of its first frame are kept",) if varies else ()
 
 
-def _gender(archive: NpzArchive) -> tuple[str | None, tuple[str, ...]]:
+def read_gender(archive: NpzArchive) -> tuple[str | None, tuple[str, ...]]:
+    """``gender`` of a file, ``None`` if it states none that we know, and notes."""
     if "gender" not in archive:
         return None, ("the file states no gender",)
     stated = archive.text("gender").strip().lower()

@@ -4,7 +4,7 @@ Keys: ``poses`` (N, 77 | 78, 3) rotation vectors or (..., 3, 3) matrices, ``tran
 (N, 3) Hips position in ``unit``, ``joint_names``, ``identity_model_type``, ``identity_coeffs``, ``keep_root``,
 ``absolute_pose``, ``rotation_repr``, ``joint_orient`` (78, 3, 3). SOMA-X stores no frame rate and writes 32-bit
 floats; ours add ``fps``, ``gender``, ``rest_offsets_m``, ``rest_source`` and ``up_axis``, hold the translation under
-both names, and are 64-bit so that nothing is lost. Converters add arrays of their own, ``provenance`` (JSON) among them.
+both names, and are 64-bit so that nothing is lost. Converters add more, e.g. ``provenance`` (JSON).
 
 SOMA is Y-up, but SOMA-X's AMASS converter leaves its results Z-up; a person who stands along Z is turned.
 """

@@ -1,11 +1,12 @@
-"""From a composed Hydra config to an exit code: what ``scripts/prepare_g1_refs.py`` runs."""
+"""From a composed Hydra config to an exit code: what ``prepare_g1_refs.py`` and ``convert.py`` run."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from omegaconf import DictConfig
 
@@ -16,16 +17,22 @@ from soma_isaac.batch.run import DiskRefused
 from soma_isaac.batch.supervisor import WorkersUnusable
 from soma_isaac.errors import InputRejected, MissingDependency, OutputConflict, RigMismatch, SomaError
 from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, register_schema
+from soma_isaac.pipelines.convert import run_convert
+from soma_isaac.pipelines.convert_config import VERBS, ConvertConfig
 from soma_isaac.pipelines.folder_run import (
     EXIT_INFRASTRUCTURE,
     EXIT_SIGNAL,
     EXIT_USAGE,
+    FolderReport,
     counts_line,
     status_lines,
     verify_lines,
 )
 from soma_isaac.pipelines.g1_config import G1RefsConfig
 from soma_isaac.pipelines.g1_refs import run_g1_refs
+from soma_isaac.pipelines.run_config import FolderRunConfig
+
+Settings = TypeVar("Settings", bound=FolderRunConfig)
 
 USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
 INFRASTRUCTURE_ERRORS = (
@@ -35,12 +42,16 @@ INFRASTRUCTURE_ERRORS = (
 
 def prepare_command_line(arguments: Sequence[str]) -> None:
     """Register the schema and check the arguments before Hydra sees them; exits with 2 where one is wrong."""
-    register_schema("g1_refs_schema", G1RefsConfig)
-    try:
-        check_overrides(arguments, G1RefsConfig)
-    except ConfigRefused as error:
-        sys.stderr.write(f"error: {escaped(str(error))}\n")
-        raise SystemExit(EXIT_USAGE) from error
+    _checked("g1_refs_schema", G1RefsConfig, arguments)
+
+
+def convert_command_line(arguments: Sequence[str]) -> list[str]:
+    """The same for ``convert.py``, whose first word may be the verb; returns the arguments for Hydra."""
+    words = list(arguments)
+    if words and words[0] in VERBS:
+        words[0] = f"verb={words[0]}"
+    _checked("convert_schema", ConvertConfig, words)
+    return words
 
 
 def g1_refs_command(config: DictConfig) -> int:
@@ -50,8 +61,26 @@ def g1_refs_command(config: DictConfig) -> int:
         0 all done or skipped, 2 usage, 3 finished with some rejected, crashed, hung or failed, 4 infrastructure,
         130 or 143 ended by SIGINT or SIGTERM.
     """
+    return _run(config, G1RefsConfig, lambda settings: run_g1_refs(settings, sys.stderr))
+
+
+def convert_command(config: DictConfig) -> int:
+    """The same for ``convert.py``."""
+    return _run(config, ConvertConfig, lambda settings: run_convert(settings, sys.stderr))
+
+
+def _checked(name: str, schema: type, arguments: Sequence[str]) -> None:
+    register_schema(name, schema)
     try:
-        return _dispatch(config_object(config, G1RefsConfig))
+        check_overrides(arguments, schema)
+    except ConfigRefused as error:
+        sys.stderr.write(f"error: {escaped(str(error))}\n")
+        raise SystemExit(EXIT_USAGE) from error
+
+
+def _run(config: DictConfig, schema: type[Settings], job: Callable[[Settings], FolderReport]) -> int:
+    try:
+        return _dispatch(config_object(config, schema), job)
     except USAGE_ERRORS as error:
         return _refuse(error, EXIT_USAGE)
     except (*INFRASTRUCTURE_ERRORS, SomaError) as error:
@@ -67,12 +96,12 @@ def _refuse(error: Exception, code: int) -> int:
     return code
 
 
-def _dispatch(config: G1RefsConfig) -> int:
+def _dispatch(config: Settings, job: Callable[[Settings], FolderReport]) -> int:
     if config.mode in ("status", "verify"):
         lines, code = (status_lines if config.mode == "status" else verify_lines)(Path(config.output.dir))
         sys.stdout.write("\n".join(lines) + "\n")
         return code
-    report = run_g1_refs(config, sys.stderr)
+    report = job(config)
     if not config.quiet and not config.dry_run:
         sys.stdout.write(f"{report.total} inputs: {counts_line(report.counts)} in {escaped(str(report.out))}\n")
         if report.report_path is not None:
