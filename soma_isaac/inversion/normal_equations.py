@@ -143,10 +143,10 @@ def _row_sums(
     by_public: dict[tuple[int, int], list[Sum]] = {}
     by_helper: dict[tuple[int, int], list[Sum]] = {}
     for pair, (first, second) in enumerate(pairs):
-        for k, l, transposed in ((first, second, 0), (second, first, 1))[: 2 if first != second else 1]:
-            by_public.setdefault((groups[k], groups[l]), []).append((pair, transposed))
-            if nodes[l] >= layout.public_count:
-                by_helper.setdefault((groups[k], int(nodes[l])), []).append((pair, transposed))
+        for row, column, transposed in ((first, second, 0), (second, first, 1))[: 2 if first != second else 1]:
+            by_public.setdefault((groups[row], groups[column]), []).append((pair, transposed))
+            if nodes[column] >= layout.public_count:
+                by_helper.setdefault((groups[row], int(nodes[column])), []).append((pair, transposed))
     return _climb(sums, layout, by_public), _climb(sums, layout, by_helper)
 
 
@@ -184,7 +184,9 @@ def _subtree_sums(
 def _paths(layout: JointLayout, program: TwistProgram | None, unknown: dict[int, int]) -> list[list[int]]:
     """The unknowns that drive each channel: the joints from its joint up to, but without, its reference."""
     paths: list[list[int]] = []
-    for joint, reference in zip(*((program.joints, program.references) if program is not None else ((), ())), strict=True):
+    for joint, reference in zip(
+        *((program.joints, program.references) if program is not None else ((), ())), strict=True
+    ):
         path, at = [], int(joint)
         while at not in (int(reference), -1):
             if at in unknown:
@@ -240,13 +242,15 @@ class _TwistRows:
         self, nodes: np.ndarray, pairs: np.ndarray, uses: dict[int, list[tuple[int, float]]], public: int
     ) -> None:
         for pair, (first, second) in enumerate(pairs):
-            k, l = int(nodes[first]), int(nodes[second])
-            if k < public or l < public:
+            helper, second_helper = int(nodes[first]), int(nodes[second])
+            if min(helper, second_helper) < public:
                 continue
-            for channel, factor in uses[k]:
-                for other, other_factor in uses[l]:
+            for channel, factor in uses[helper]:
+                for other, other_factor in uses[second_helper]:
                     for key in ((channel, other), (other, channel))[: 2 if first != second else 1]:
-                        self.pairs.append((self.couplings.setdefault(key, len(self.couplings)), pair, k, l))
+                        self.pairs.append(
+                            (self.couplings.setdefault(key, len(self.couplings)), pair, helper, second_helper)
+                        )
                         self.pair_factors.append(factor * other_factor)
 
     def _vector(self, unknown: int, channel: int) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import warp as wp
@@ -12,58 +11,19 @@ from numpy.typing import ArrayLike
 from soma_isaac.body.identity import PreparedIdentity, device_array
 from soma_isaac.body.orientations import absolute_from_relative
 from soma_isaac.body.soma import SomaBody
+from soma_isaac.body.topology import TopologyTransfer
 from soma_isaac.body.twist import compile_twist
 from soma_isaac.errors import InputRejected
-from soma_isaac.inversion.closed_form import affine_basis, closed_form, quadratic_form
 from soma_isaac.inversion.normal_equations import equation_plan
-from soma_isaac.inversion.quadratic import BodyGeometry, body_geometry, pair_sums, skin_tables
-from soma_isaac.inversion.solver import Penalties, Solver, StepSettings, double_array
-from soma_isaac.kernels.inversion_kinematics import BodyTables
+from soma_isaac.inversion.prepared import InversionBody, reweighted, with_closed_forms
+from soma_isaac.inversion.quadratic import body_geometry, pair_sums, skin_tables
+from soma_isaac.inversion.settings import InversionSettings, neighbour_penalties, on_hinges, static_penalties
+from soma_isaac.inversion.solver import Solver
+from soma_isaac.inversion.start import Starter
+from soma_isaac.inversion.targets import TargetReader
+from soma_isaac.inversion.weights import robust_weights
 from soma_isaac.kernels.inversion_moments import launch_moments
-from soma_isaac.kernels.inversion_start import (
-    affine_kernel,
-    locals_kernel,
-    origins_kernel,
-    rotations_kernel,
-    turns_kernel,
-)
-
-_SAMPLES = 64
-_RIDGE = 1e-10
-
-
-@dataclass(frozen=True, eq=False)
-class InversionBody:
-    """Everything about I bodies and their vertex weights that does not depend on frames.
-
-    Attributes:
-        identity: The prepared bodies.
-        vertex_weights: [1 or R, V] float32.
-        geometry: Where the joints are.
-        tables: For the solver.
-        root_turns: [I] mat33d.
-        centres: [I, N] vec3, bind positions of the nodes.
-        sums: [R, Q] mat44d.
-        matrices: [R, 4 N, 3 S + 1], closed form from moments to affine turns.
-        information: [R, S] mat33d.
-        ridge: See :meth:`soma_isaac.inversion.solver.Solver.solve`.
-    """
-
-    identity: PreparedIdentity
-    vertex_weights: wp.array
-    geometry: BodyGeometry
-    tables: BodyTables
-    root_turns: wp.array
-    centres: wp.array
-    sums: wp.array
-    matrices: np.ndarray
-    information: wp.array
-    ridge: float
-
-    @property
-    def count(self) -> int:
-        """Number of bodies or weightings: 1 or the number of frames."""
-        return max(self.identity.count, self.vertex_weights.shape[0])
+from soma_isaac.math.arrays import check_rotations, frozen_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +32,10 @@ class PoseInversionResult:
 
     Attributes:
         rotations: [B, 77, 3, 3] relative to the T-pose in world-aligned axes, as ``SomaBody.pose`` takes them.
-        absolute_rotations: [B, 78, 3, 3] the rig's local rotations; the root's is the identity.
+        absolute_rotations: [B, 77, 3, 3] the rig's local rotations.
         root_translation: [B, 3] m, Hips.
-        per_vertex_error: [B, V] m, distance of the posed body, twist helpers included, from the target; NaN where the
-            target has no vertex.
+        per_vertex_error: [B, V] m, distance of the posed body, twist helpers and correctives included, from the target;
+            NaN where the target has no vertex. Weights play no part in it.
         vertex_weights: [1 or B, V] what each vertex counted in the end.
         steps: [B] Gauss-Newton steps that helped.
     """
@@ -88,6 +48,29 @@ class PoseInversionResult:
     steps: np.ndarray
 
 
+@dataclass(eq=False)
+class _Batch:
+    """Frames on their way to a pose.
+
+    Attributes:
+        body: Bodies and weights: of 1 or B rows.
+        targets: [B, V] vec3 m, without correctives.
+        origins: [B] vec3 m, a point near each frame's body.
+        moments: [B, 3, 4 N] float64.
+        locals: [B, P] mat33d, local turns.
+        shifts: [B] vec3d m, Hips from the origin.
+        steps: [B].
+    """
+
+    body: InversionBody
+    targets: wp.array
+    origins: wp.array
+    moments: wp.array
+    locals: wp.array
+    shifts: wp.array
+    steps: np.ndarray
+
+
 class PoseInversion:
     """Find poses of posed meshes.
 
@@ -95,14 +78,20 @@ class PoseInversion:
 
         body = SomaBody(load_template_rig(), lod="low")
         inversion = PoseInversion(body)
-        result = inversion.fit(vertices, inversion.prepare(body.prepare()))
+        result = inversion.fit(vertices, inversion.prepare(body.prepare()))  # (B, 4505, 3) or (B, 18056, 3) m
+        again = body.pose(identity, result.rotations, result.root_translation)
     """
 
-    def __init__(self, body: SomaBody) -> None:
+    def __init__(self, body: SomaBody, transfer: TopologyTransfer | None = None) -> None:
         """Plan the inversion of a body's mesh.
+
+        Args:
+            body: Whose poses; its LOD is the one that is fitted.
+            transfer: From another topology to the body's mesh; meshes with its number of vertices are then accepted.
 
         Raises:
             RigMismatch: The root moves vertices.
+            InputRejected: The transfer leads to another mesh.
         """
         layout = body.layout
         self.body = body
@@ -112,12 +101,90 @@ class PoseInversion:
         self._solver = Solver(layout, self._program, self._tables, plan, body.device, body.threads)
         self._parents = np.concatenate([np.maximum(layout.parents, 0), layout.helper_parents])
         self._moved = self._joints_that_move()
-        self._solved = np.flatnonzero(self._moved[: layout.public_count])
-        ints = lambda values: device_array(np.asarray(values, dtype=np.int32), wp.int32, body.device)
-        self._device_parents = ints(layout.parents)
-        self._device_solved = ints(self._solved)
-        self._device_moved = ints(self._moved[: layout.public_count])
-        self._samples = ints(np.linspace(0, body.vertex_count - 1, min(_SAMPLES, body.vertex_count)))
+        self._starter = Starter(layout, self._moved[: layout.public_count], body.device)
+        self._reader = TargetReader(body, transfer)
+
+    @property
+    def solved_joints(self) -> np.ndarray:
+        """Public joints [S] that move vertices, themselves or through joints below; the others keep their zero pose."""
+        return np.flatnonzero(self._moved[: self.body.layout.public_count])
+
+    def prepare(self, identity: PreparedIdentity, vertex_weights: ArrayLike | None = None) -> InversionBody:
+        """Sum up bodies once; fits of any number of frames follow.
+
+        Args:
+            identity: Of the inversion's body: 1, or as many as there will be frames.
+            vertex_weights: [V] or [R, V], how much each vertex counts, at least 0; 1 by default. See
+                :func:`soma_isaac.inversion.weights.limb_weights`. R rows are for R frames.
+
+        Raises:
+            InputRejected: The identity belongs to another LOD or device, or the weights do not fit.
+        """
+        body, tables = self.body, self._tables
+        if identity.lod != body.lod or identity.arrays.points.device != body.device:
+            raise InputRejected(
+                f"the identity was prepared for LOD {identity.lod} on {identity.arrays.points.device}, "
+                f"this inversion is for {body.lod} on {body.device}"
+            )
+        weights = _checked_weights(vertex_weights, body.vertex_count)
+        if 1 not in (len(weights), identity.count) and len(weights) != identity.count:
+            raise InputRejected(f"{len(weights)} rows of vertex_weights do not fit {identity.count} identities")
+        geometry = body_geometry(body, identity, self._program)
+        solver_tables, root_turns = self._solver.body_tables(identity, geometry)
+        centres = geometry.centres[:, tables.nodes]
+        device_weights = device_array(weights, wp.float32, body.device)
+        prepared = InversionBody(
+            identity=identity,
+            vertex_weights=device_weights,
+            geometry=geometry,
+            tables=solver_tables,
+            root_turns=root_turns,
+            centres=device_array(centres, wp.vec3, body.device),
+            sums=pair_sums(tables, identity.arrays.points, centres, device_weights),
+            height=float(np.ptp(identity.rest_points[0, :, 1])),
+            weight=float(weights.sum(axis=1).mean(dtype=np.float64)),
+            closed_forms=(),
+        )
+        return self._with_closed_forms(prepared)
+
+    def fit(
+        self,
+        vertices: ArrayLike | wp.array,
+        body: InversionBody,
+        settings: InversionSettings | None = None,
+        *,
+        initial: ArrayLike | None = None,
+    ) -> PoseInversionResult:
+        """Poses of meshes.
+
+        Vertices that are not finite are missing: they count in no frame that lacks them.
+
+        Args:
+            vertices: [B, V, 3] m in the topology of the body's LOD, of the mid mesh for a low body, or of the
+                transfer's source; or a Warp array [B, V] of vec3.
+            body: From :meth:`prepare`.
+            settings: How to solve.
+            initial: [B, 77, 3, 3] rotations to start from, e.g. of the frames before; by default the closed form.
+
+        Raises:
+            InputRejected: A shape does not fit, or a frame has no vertex that counts.
+        """
+        settings = settings or InversionSettings()
+        targets, missing = self._reader.read(vertices)
+        frames = targets.shape[0]
+        if body.count not in (1, frames) or body.identity.count not in (1, frames):
+            raise InputRejected(f"{frames} frames do not fit {body.count} bodies or weightings")
+        batch = self._begin(targets, missing, body)
+        if frames:
+            self._set_start(batch, missing, initial)
+            eased = settings.eased()
+            if eased is not None:
+                self._solve(batch, eased)
+            self._solve(batch, settings)
+            self._renew(batch, settings, missing)
+            if settings.smoothness > 0.0:
+                self._smooth(batch, settings)
+        return self._result(batch, targets, missing, settings)
 
     def _joints_that_move(self) -> np.ndarray:
         moved = np.zeros(len(self._parents), dtype=bool)
@@ -127,154 +194,143 @@ class PoseInversion:
         moved[0] = False
         return moved
 
-    def prepare(self, identity: PreparedIdentity, vertex_weights: ArrayLike | None = None) -> InversionBody:
-        """Sum up bodies once; fits of any number of frames follow.
-
-        Args:
-            identity: Of the inversion's body: 1, or as many as there will be frames.
-            vertex_weights: [V] or [R, V], how much each vertex counts, at least 0; 1 by default. Rows are weightings of
-                the frames to come.
-
-        Raises:
-            InputRejected: The identity belongs to another LOD or device, or the weights do not fit.
-        """
-        if identity.lod != self.body.lod or identity.arrays.points.device != self.body.device:
-            raise InputRejected(
-                f"the identity was prepared for LOD {identity.lod} on {identity.arrays.points.device}, "
-                f"this inversion is for {self.body.lod} on {self.body.device}"
-            )
-        weights = _checked_weights(vertex_weights, self.body.vertex_count)
-        if 1 not in (len(weights), identity.count) and len(weights) != identity.count:
-            raise InputRejected(f"{len(weights)} rows of vertex_weights do not fit {identity.count} identities")
-        geometry = body_geometry(self.body, identity, self._program)
-        tables, root_turns = self._solver.body_tables(identity, geometry)
-        nodes = self._tables.nodes
-        points = identity.arrays.points
-        device_weights = device_array(weights, wp.float32, self.body.device)
-        sums = pair_sums(self._tables, points, geometry.centres[:, nodes], device_weights)
-        host_sums = sums.numpy()
-        forms = []
-        height = float(np.ptp(identity.rest_points[..., 1]))
-        for row in range(len(host_sums)):
-            which = row % len(geometry.offsets)
-            axes = self._helper_axes(geometry, which)
-            basis, deviation = affine_basis(self._parents, geometry.offsets[which], axes, self._moved)
-            form = quadratic_form(self._tables.pairs, host_sums[row], len(nodes))
-            forms.append(closed_form(form, basis, deviation, nodes=nodes, joints=self._solved, height=height))
-        return InversionBody(
-            identity=identity,
-            vertex_weights=device_weights,
-            geometry=geometry,
-            tables=tables,
-            root_turns=root_turns,
-            centres=device_array(geometry.centres[:, nodes], wp.vec3, self.body.device),
-            sums=sums,
-            matrices=np.stack([form.matrix for form in forms]),
-            information=double_array(np.stack([form.information for form in forms]), wp.mat33d, self.body.device),
-            ridge=_RIDGE * float(weights.sum(axis=1).mean()) * height**2,
-        )
-
-    def _helper_axes(self, geometry: BodyGeometry, which: int) -> np.ndarray:
+    def _with_closed_forms(self, body: InversionBody) -> InversionBody:
         public = self.body.layout.public_count
-        if self._program is None:
-            return np.zeros((0, 3))
-        helpers = public + np.arange(len(self._program.helper_axes))
-        return geometry.bind_rotations[which][helpers, :, self._program.helper_axes]
+        axes = np.zeros((len(body.geometry.offsets), 0, 3))
+        if self._program is not None:
+            helpers = public + np.arange(len(self._program.helper_axes))
+            axes = np.moveaxis(body.geometry.bind_rotations[:, helpers, :, self._program.helper_axes], 0, 1)
+        return with_closed_forms(body, self._tables, parents=self._parents, axes=axes, moved=self._moved, public=public)
 
-    def fit(
-        self, vertices: ArrayLike | wp.array, body: InversionBody, *, settings: StepSettings | None = None
-    ) -> PoseInversionResult:
-        """Poses of meshes.
+    def _begin(self, targets: wp.array, missing: np.ndarray | None, body: InversionBody) -> _Batch:
+        device, frames, public = self.body.device, targets.shape[0], self.body.layout.public_count
+        if missing is not None:
+            weights = np.where(missing, 0.0, body.vertex_weights.numpy())
+            empty = np.flatnonzero(weights.sum(axis=1) <= 0.0)
+            if empty.size:
+                raise InputRejected(f"frame {int(empty[0])} has no vertex that counts")
+            body = replace(reweighted(body, self._tables, weights), weight=body.weight)
+        batch = _Batch(
+            body=body,
+            targets=targets,
+            origins=self._reader.origins(targets, missing),
+            moments=wp.empty((frames, 3, 4 * len(self._tables.nodes)), dtype=wp.float64, device=device),
+            locals=wp.zeros((frames, public), dtype=wp.mat33d, device=device),
+            shifts=wp.zeros(frames, dtype=wp.vec3d, device=device),
+            steps=np.zeros(frames, dtype=np.int64),
+        )
+        if frames:
+            self._sum_moments(batch)
+        return batch
 
-        Args:
-            vertices: [B, V, 3] m in the topology of the inversion's body.
-            body: From :meth:`prepare`.
-            settings: How to refine.
-
-        Raises:
-            InputRejected: A shape does not fit or a vertex that counts is not finite.
-        """
-        settings = settings or StepSettings()
-        targets = self._targets(vertices)
-        batch = targets.shape[0]
-        if body.count not in (1, batch):
-            raise InputRejected(f"{batch} frames do not fit {body.count} bodies or weightings")
-        device = self.body.device
-        origins = wp.empty(batch, dtype=wp.vec3, device=device)
-        wp.launch(origins_kernel, dim=batch, inputs=[self._samples, targets], outputs=[origins], device=device)
-        moments = wp.empty((batch, 3, 4 * len(self._tables.nodes)), dtype=wp.float64, device=device)
+    def _sum_moments(self, batch: _Batch) -> None:
         launch_moments(
             self._tables.entries,
-            points=body.identity.arrays.points,
-            centres=body.centres,
-            vertex_weights=body.vertex_weights,
-            targets=targets,
-            origins=origins,
-            moments_out=moments,
+            points=batch.body.identity.arrays.points,
+            centres=batch.body.centres,
+            vertex_weights=batch.body.vertex_weights,
+            targets=batch.targets,
+            origins=batch.origins,
+            moments_out=batch.moments,
         )
-        locals, shifts = self._start(body, moments)
+
+    def _set_start(self, batch: _Batch, missing: np.ndarray | None, initial: ArrayLike | None) -> None:
+        frames = batch.targets.shape[0]
+        body = batch.body
+        if missing is not None:
+            # Frames that lack the same vertices share a closed form; it is what a start costs most of.
+            _, first, same = np.unique(missing, axis=0, return_index=True, return_inverse=True)
+            if body.identity.count == 1:
+                kept = body.vertex_weights.numpy()[first]
+                forms = self._with_closed_forms(reweighted(body, self._tables, kept)).closed_forms
+                body = replace(body, closed_forms=tuple(forms[group] for group in same.ravel()))
+            else:
+                body = self._with_closed_forms(body)
+        self._starter.start(body, batch.moments, batch.locals, batch.shifts)
+        if initial is not None:
+            rotations = frozen_array("initial", initial, (frames, self.body.layout.public_count - 1, 3, 3))
+            check_rotations("initial (frame, joint)", rotations)
+            self._starter.set_rotations(batch.locals, rotations, body.geometry.zero_turns)
+
+    def _solve(self, batch: _Batch, settings: InversionSettings, neighbours: bool = False) -> None:
+        penalties = static_penalties(settings, self.body.layout, batch.body.unit)
+        if neighbours:
+            rotations = self._starter.rotations(batch.locals, batch.body.tables.zero_turns)
+            penalties = penalties.joined(neighbour_penalties(rotations, settings.smoothness * batch.body.unit))
         energies = self._solver.solve(
-            body.tables, body.root_turns, body.sums, moments, locals, shifts, settings, ridge=body.ridge
+            batch.body.tables,
+            batch.body.root_turns,
+            batch.body.sums,
+            batch.moments,
+            batch.locals,
+            batch.shifts,
+            settings,
+            ridge=batch.body.ridge,
+            penalties=penalties,
         )
-        return self._result(body, targets, origins, locals, shifts, energies)
+        batch.steps += energies[:, 2].astype(np.int64)
 
-    def _targets(self, vertices: ArrayLike | wp.array) -> wp.array:
-        values = np.asarray(vertices, dtype=np.float32)
-        flat = wp.array(values.reshape(-1, 3), dtype=wp.vec3, device=self.body.device, copy=False)
-        return flat.reshape(values.shape[:2])
+    def _renew(self, batch: _Batch, settings: InversionSettings, missing: np.ndarray | None) -> None:
+        """Solve again without correctives, and with other vertex weights, that follow from the pose."""
+        raw = batch.targets
+        if self.body.corrected:
+            for _ in range(settings.corrective_rounds):
+                batch.targets = self._reader.device_points(raw.numpy() - self._corrective_offsets(batch))
+                self._sum_moments(batch)
+                self._solve(batch, settings)
+        if settings.robust is None:
+            return
+        given = batch.body.vertex_weights.numpy()
+        weight = batch.body.weight
+        scale = np.inf
+        for _ in range(settings.robust_rounds):
+            errors = self._errors(batch, batch.targets, missing, correctives=False)
+            spread = 2.0 * np.nanquantile(errors, 0.75, axis=1, keepdims=True)
+            scale = np.maximum(np.minimum(spread, 0.5 * scale), settings.robust)
+            weights = given * robust_weights(np.nan_to_num(errors), scale)
+            batch.body = replace(reweighted(batch.body, self._tables, weights), weight=weight)
+            self._sum_moments(batch)
+            self._solve(batch, settings)
 
-    def _start(self, body: InversionBody, moments: wp.array) -> tuple[wp.array, wp.array]:
-        device, batch = self.body.device, moments.shape[0]
-        public = self.body.layout.public_count
-        if device.is_cpu:
-            affine = double_array(moments.numpy() @ body.matrices, wp.float64, device)
-        else:
-            matrices = double_array(body.matrices, wp.float64, device)
-            affine = wp.empty((batch, 3, matrices.shape[2]), dtype=wp.float64, device=device)
-            wp.launch(
-                affine_kernel, dim=(matrices.shape[2], 3, batch), inputs=[moments, matrices], outputs=[affine],
-                device=device,
-            )  # fmt: skip
-        turns = wp.zeros((batch, public), dtype=wp.mat33d, device=device)
-        locals = wp.zeros((batch, public), dtype=wp.mat33d, device=device)
-        shifts = wp.empty(batch, dtype=wp.vec3d, device=device)
-        wp.launch(
-            turns_kernel,
-            dim=(batch, len(self._solved)),
-            inputs=[self._device_solved, body.information, affine],
-            outputs=[turns, shifts],
-            device=device,
-        )
-        wp.launch(
-            locals_kernel,
-            dim=(batch, public - 1),
-            inputs=[self._device_parents, self._device_moved, body.tables.zero_turns, turns],
-            outputs=[locals],
-            device=device,
-        )
-        return locals, shifts
+    def _smooth(self, batch: _Batch, settings: InversionSettings) -> None:
+        few = replace(settings, steps=min(settings.steps, 2))
+        for _ in range(settings.smoothing_rounds):
+            self._solve(batch, few, neighbours=True)
 
-    def _result(self, body, targets, origins, locals, shifts, energies) -> PoseInversionResult:
-        device, (batch, public) = self.body.device, locals.shape
-        rotations = wp.empty((batch, public - 1), dtype=wp.mat33d, device=device)
-        wp.launch(
-            rotations_kernel,
-            dim=(batch, public - 1),
-            inputs=[self._device_parents, body.tables.zero_turns, locals],
-            outputs=[rotations],
-            device=device,
-        )
-        relative = rotations.numpy()
-        translation = shifts.numpy() + origins.numpy()
-        posed = self.body.pose(body.identity, relative, translation)
-        error = np.linalg.norm(posed.vertices.numpy() - targets.numpy(), axis=-1)
+    def _pose(self, batch: _Batch) -> tuple[np.ndarray, np.ndarray]:
+        rotations = self._starter.rotations(batch.locals, batch.body.tables.zero_turns)
+        return rotations, batch.shifts.numpy() + batch.origins.numpy()
+
+    def _corrective_offsets(self, batch: _Batch) -> np.ndarray:
+        pose = self._pose(batch)
+        identity = batch.body.identity
+        plain = self.body.pose(identity, *pose, correctives=False).vertices.numpy().copy()
+        return self.body.pose(identity, *pose).vertices.numpy() - plain
+
+    def _errors(
+        self, batch: _Batch, targets: wp.array, missing: np.ndarray | None, correctives: bool | None = None
+    ) -> np.ndarray:
+        posed = self.body.pose(batch.body.identity, *self._pose(batch), correctives=correctives)
+        errors = self._reader.distances(posed.vertices, targets)
+        if missing is not None:
+            errors[missing] = np.nan
+        return errors
+
+    def _result(
+        self, batch: _Batch, targets: wp.array, missing: np.ndarray | None, settings: InversionSettings
+    ) -> PoseInversionResult:
+        if np.isinf(settings.hinge) and len(batch.steps):
+            rotations, _ = self._pose(batch)
+            hinged = on_hinges(rotations, settings, self.body.layout)
+            self._starter.set_rotations(batch.locals, hinged, batch.body.geometry.zero_turns)
+        rotations, translation = self._pose(batch)
         return PoseInversionResult(
-            rotations=relative,
-            absolute_rotations=absolute_from_relative(relative, self.body.orientations),
+            rotations=rotations,
+            absolute_rotations=absolute_from_relative(rotations, self.body.orientations),
             root_translation=translation,
-            per_vertex_error=error,
-            vertex_weights=body.vertex_weights.numpy(),
-            steps=energies[:, 2].astype(int),
+            per_vertex_error=self._errors(batch, targets, missing),
+            vertex_weights=batch.body.vertex_weights.numpy(),
+            steps=batch.steps,
         )
 
 

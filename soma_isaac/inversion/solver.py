@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
 
 import numpy as np
 import warp as wp
@@ -14,40 +14,13 @@ from soma_isaac.body.layout import JointLayout
 from soma_isaac.body.twist import TwistProgram
 from soma_isaac.inversion.normal_equations import EquationPlan
 from soma_isaac.inversion.quadratic import BodyGeometry, SkinTables
+from soma_isaac.inversion.settings import InversionSettings, Penalties
+from soma_isaac.kernels.inversion_equations import Equations, Problem, Work
 from soma_isaac.kernels.inversion_kinematics import BodyTables, PoseState, RigTables
-from soma_isaac.kernels.inversion_solve import Equations, Problem, Work, solve_kernel
+from soma_isaac.kernels.inversion_solve import equations_kernel, solve_kernel
 
 _GPU_SCRATCH = 4 << 30
 """Bytes of scratch memory that bound the number of frames a GPU solves at once."""
-
-
-@dataclass(frozen=True)
-class StepSettings:
-    """How a solve steps.
-
-    Attributes:
-        steps: Gauss-Newton steps per frame at most.
-        damping: Marquardt's factor of the first step; 10 times less after every step that helps, 100 times more after
-            one that does not.
-        tolerance: Stop once no joint turns by more than this [rad] and the body shifts by less than as many metres.
-    """
-
-    steps: int = 6
-    damping: float = 1e-3
-    tolerance: float = 1e-5
-
-
-@dataclass(frozen=True, eq=False)
-class Penalties:
-    """T quadratic penalties on T-pose-relative joint rotations.
-
-    Attributes:
-        references: [T, 1 or B, P, 3, 3].
-        weights: [T, 1 or B, P, 3, 3] m^2 / rad^2.
-    """
-
-    references: np.ndarray
-    weights: np.ndarray
 
 
 class Solver:
@@ -71,6 +44,7 @@ class Solver:
         self._rig = self._rig_tables()
         self._equations = self._equation_tables(tables)
         self._scratch: list[tuple[PoseState, Work]] = []
+        self._lock = threading.Lock()
 
     def body_tables(self, identity: PreparedIdentity, geometry: BodyGeometry) -> tuple[BodyTables, wp.array]:
         """Constants of I bodies, and the root's turn [I]."""
@@ -102,10 +76,10 @@ class Solver:
         moments: wp.array,
         locals: wp.array,
         shifts: wp.array,
-        settings: StepSettings,
+        settings: InversionSettings,
         *,
         ridge: float,
-        penalties: Penalties | None = None,
+        penalties: Penalties,
     ) -> np.ndarray:
         """Refine poses in place.
 
@@ -121,46 +95,81 @@ class Solver:
             penalties: On joint rotations.
 
         Returns:
-            [B, 3]: skin energy before and after, up to a constant, and the number of steps that helped.
+            [B, 3]: skin energy before and after, up to a constant [m^2], and the number of steps that helped.
         """
         batch = len(shifts)
         energies = wp.empty((batch, 3), dtype=wp.float64, device=self.device)
         parts = min(self._threads, batch) if self.device.is_cpu else 1
         bounds = np.linspace(0, batch, max(parts, 1) + 1).astype(int)
-        while len(self._scratch) < parts:
-            self._scratch.append(self._scratch_memory(1))
-        if self.device.is_cuda:
-            self._grow_gpu_scratch(batch)
-        if penalties is None:
-            public = self.layout.public_count
-            penalties = Penalties(np.zeros((0, 1, public, 3, 3)), np.zeros((0, 1, public, 3, 3)))
-        references = self._doubles(penalties.references, wp.mat33d)
-        weights = self._doubles(penalties.weights, wp.mat33d)
+        whole = self._problem(sums, moments, penalties, ridge)
+        whole.damping, whole.tolerance, whole.steps = settings.damping, settings.tolerance, settings.steps
 
         def part(number: int) -> None:
             begin, end = int(bounds[number]), int(bounds[number + 1])
-            task = Problem()
-            task.sums = rows(sums, begin, end)
-            task.moments = moments[begin:end]
-            task.references = references if references.shape[1] == 1 else references[:, begin:end]
-            task.penalties = weights if weights.shape[1] == 1 else weights[:, begin:end]
-            task.damping, task.ridge, task.tolerance = settings.damping, ridge, settings.tolerance
-            task.steps = settings.steps
             pose, work = self._scratch[number]
             wp.launch(
                 solve_kernel,
                 dim=min(pose.locals.shape[0], end - begin),
-                inputs=[self._equations, self._rig, _body_rows(body, begin, end), pose, work, task,
-                        rows(root_turns, begin, end), locals[begin:end], shifts[begin:end]],
+                inputs=[self._equations, self._rig, _body_rows(body, begin, end), pose, work,
+                        _problem_rows(whole, begin, end), rows(root_turns, begin, end),
+                        locals[begin:end], shifts[begin:end]],
                 outputs=[energies[begin:end]],
                 device=self.device,
             )  # fmt: skip
 
-        run_parallel([lambda number=number: part(number) for number in range(parts)], self._threads)
+        with self._lock:
+            self._provide_scratch(parts, batch)
+            run_parallel([lambda number=number: part(number) for number in range(parts)], self._threads)
         return energies.numpy()
 
-    def _grow_gpu_scratch(self, batch: int) -> None:
-        per_frame = 128 * (self.plan.slot_count + 2 * len(self.plan.blocks)) + 32_768
+    def equations(
+        self,
+        body: BodyTables,
+        root_turns: wp.array,
+        sums: wp.array,
+        moments: wp.array,
+        locals: wp.array,
+        shifts: wp.array,
+        *,
+        penalties: Penalties,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Normal equations of poses; see :meth:`solve` for the arguments.
+
+        Returns:
+            Energies of skin and penalties [B, 2], half gradients [B, n, 3], and the normal matrix [B, 3 n, 3 n] of the
+            unknowns in the plan's order: its inverse is the covariance of turns and shift for unit noise.
+        """
+        batch, count = len(shifts), len(self.plan.joints) + 1
+        energies = wp.empty((batch, 2), dtype=wp.float64, device=self.device)
+        pose, work = self._scratch_memory(batch)
+        task = self._problem(sums, moments, penalties, 0.0)
+        wp.launch(
+            equations_kernel,
+            dim=batch,
+            inputs=[self._equations, self._rig, body, pose, work, task, root_turns, locals, shifts],
+            outputs=[energies],
+            device=self.device,
+        )
+        blocks = work.blocks.numpy()
+        matrix = np.zeros((batch, count, 3, count, 3))
+        for entry, (row, column, _, _) in enumerate(self.plan.blocks):
+            matrix[:, column, :, row] = np.swapaxes(blocks[:, entry], -1, -2)
+            matrix[:, row, :, column] = blocks[:, entry]
+        return energies.numpy(), work.gradient.numpy(), matrix.reshape(batch, 3 * count, 3 * count)
+
+    def _problem(self, sums: wp.array, moments: wp.array, penalties: Penalties, ridge: float) -> Problem:
+        task = Problem()
+        task.sums, task.moments, task.ridge = sums, moments, ridge
+        task.references = self._doubles(penalties.references, wp.mat33d)
+        task.penalties = self._doubles(penalties.weights, wp.mat33d)
+        return task
+
+    def _provide_scratch(self, parts: int, batch: int) -> None:
+        if self.device.is_cpu:
+            while len(self._scratch) < parts:
+                self._scratch.append(self._scratch_memory(1))
+            return
+        per_frame = 128 * self.plan.slot_count + 144 * len(self.plan.blocks) + 32_768
         workers = max(1, min(batch, _GPU_SCRATCH // per_frame))
         if not self._scratch or self._scratch[0][0].locals.shape[0] != workers:
             self._scratch = [self._scratch_memory(workers)]
@@ -240,4 +249,14 @@ def _body_rows(body: BodyTables, begin: int, end: int) -> BodyTables:
     part = BodyTables()
     for name in ("offsets", "zero_turns", "left", "right", "axes"):
         setattr(part, name, rows(getattr(body, name), begin, end))
+    return part
+
+
+def _problem_rows(task: Problem, begin: int, end: int) -> Problem:
+    part = Problem()
+    part.sums, part.moments = rows(task.sums, begin, end), task.moments[begin:end]
+    for name in ("references", "penalties"):
+        array = getattr(task, name)
+        setattr(part, name, array if array.shape[1] == 1 or not array.size else array[:, begin:end])
+    part.damping, part.ridge, part.tolerance, part.steps = task.damping, task.ridge, task.tolerance, task.steps
     return part

@@ -86,6 +86,18 @@ def rotation_vector(rotation: wp.mat33d) -> wp.vec3d:
 
 
 @wp.func
+def left_jacobian_inverse(vector: wp.vec3d) -> wp.mat33d:
+    """Derivative of the logarithm by a small rotation from the left: ``log(exp(u) exp(r)) = r + J u``."""
+    square = wp.dot(vector, vector)
+    factor = wp.float64(1.0 / 12.0) + square / wp.float64(720.0)
+    if square > wp.float64(1.0e-4):
+        half = wp.float64(0.5) * wp.sqrt(square)
+        factor = (wp.float64(1.0) - half * wp.cos(half) / wp.sin(half)) / square
+    skew = wp.skew(vector)
+    return wp.identity(n=3, dtype=wp.float64) - skew * wp.float64(0.5) + (skew * skew) * factor
+
+
+@wp.func
 def rigid_column(turn: wp.mat33d, position: wp.vec3d) -> wp.mat44d:
     """``D`` as a 4x4 matrix."""
     one = wp.float64(1.0)

@@ -1,4 +1,4 @@
-"""Pose inversion's first guess and last word: rotations from affine turns, local turns, and T-pose-relative rotations."""
+"""Pose inversion's first guess and last word: rotations from affine turns, local turns, T-pose-relative ones."""
 
 # pyright: reportInvalidTypeForm=false, reportOperatorIssue=false, reportCallIssue=false, reportArgumentType=false
 from __future__ import annotations
@@ -106,3 +106,17 @@ def origins_kernel(
     for entry in range(samples.shape[0]):
         total += targets[frame, samples[entry]]
     origins_out[frame] = total / float(samples.shape[0])
+
+
+@wp.kernel
+def distances_kernel(
+    points: wp.array(dtype=wp.vec3, ndim=2),
+    targets: wp.array(dtype=wp.vec3, ndim=2),
+    run: int,
+    # out
+    distances_out: wp.array(dtype=wp.float32, ndim=2),
+):
+    """Distances of a run of vertices of one frame."""
+    frame, part = wp.tid()
+    for vertex in range(part * run, wp.min((part + 1) * run, points.shape[1])):
+        distances_out[frame, vertex] = wp.length(points[frame, vertex] - targets[frame, vertex])
