@@ -162,7 +162,8 @@ def table(rows: list[Row]) -> str:
     lines = [
         SECTION,
         "",
-        '`python benchmarks/identity.py --write`: a shape space of 128 components, one thread, CPU time in ms. "Ready" is',
+        "`python benchmarks/identity.py --write`: a shape space of 128 components, one thread, CPU time in ms. "
+        '"Ready" is',
         'the constructor and a first identity, "prepare N" N identities: shape, skeleton fit, reposing.',
         "",
         f"Machine: {skinning.machine()}, load average {os.getloadavg()[0]:.1f} at the end of the run.",
