@@ -12,13 +12,12 @@ import numpy as np
 
 from soma_isaac.batch.job import ConversionJob, ConvertedClip
 from soma_isaac.errors import InputRejected
-from soma_isaac.formats.amass import AmassClip, is_amass, read_amass
+from soma_isaac.formats.amass import is_amass, read_amass
 from soma_isaac.formats.kimodo import is_kimodo, read_kimodo
 from soma_isaac.formats.npz import NpzArchive, open_npz
 from soma_isaac.formats.seed import is_seed, read_seed
 from soma_isaac.formats.smpl_params import amass_npz_bytes, is_smpl_params, read_smpl_params
 from soma_isaac.formats.soma_npz import is_soma_npz, provenance_array, read_soma_npz, soma_npz_bytes
-from soma_isaac.inversion.amass_resample import resample_clip
 from soma_isaac.inversion.smpl_from_soma import amass_from_soma
 from soma_isaac.inversion.smpl_joints import soma_from_amass
 from soma_isaac.motion.resample import resample
@@ -128,24 +127,10 @@ def _from_smpl(job: ConversionJob) -> tuple[SomaMotion, MeshMotion | None]:
         if settings["fps"] is not None:
             motion = resample(motion, settings["fps"])
         return _of_format(motion, verb), None
-    mesh = convert_by_mesh(clip, settings, job.input)
-    return _of_format(mesh.motion, verb), mesh
-
-
-def convert_by_mesh(clip: AmassClip, settings: Mapping[str, Any], name: str) -> MeshMotion:
-    """Convert a clip with the user's models at ``settings['fps']`` (``None``: its own).
-
-    Resampling comes first: between it and the result each frame stands for itself, so that errors are those of the
-    frames that are written, and a clip of 120 Hz costs no more than one of 50.
-
-    Raises:
-        InputRejected: See :func:`soma_isaac.pipelines.smpl_mesh.convert_smpl`.
-    """
     from soma_isaac.pipelines.smpl_mesh import convert_smpl  # it loads Warp and USD, which the joint path never needs
 
-    if settings["fps"] is not None:
-        clip = resample_clip(clip, settings["fps"])
-    return convert_smpl(clip, settings["smpl"], name, settings["up_axis"])
+    mesh = convert_smpl(clip, settings["smpl"], job.input, settings["up_axis"], settings["fps"])
+    return _of_format(mesh.motion, verb), mesh
 
 
 def _of_format(motion: SomaMotion, name: str) -> SomaMotion:

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from soma_isaac.batch.job import ConversionJob, ConvertedClip
 from soma_isaac.errors import InputRejected, RigMismatch
+from soma_isaac.formats.amass import is_amass, read_amass
+from soma_isaac.formats.npz import open_npz
 from soma_isaac.formats.reference_clip import reference_clip_bytes
+from soma_isaac.formats.soma_npz import is_soma_npz
 from soma_isaac.motion.resample import resample
+from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.run_config import DETAILS_FOLDER
 from soma_isaac.retarget.clip import reference_clip
@@ -30,26 +34,22 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
 
     Args:
         job: The input; ``settings`` has ``fps`` [Hz], ``source_fps`` [Hz] or None, ``up_axis`` or None,
-            ``robot_urdf`` and its ``robot_digest``.
+            ``robot_urdf`` and its ``robot_digest``, and ``smpl``: the user's SMPL files or None.
 
     Returns:
         The files that the job names; equal job and input give equal bytes.
 
     Raises:
-        InputRejected: The file is no motion that we accept, or not the one that was planned.
-        RigMismatch: The URDF is not the one that was planned.
+        InputRejected: The file is no motion that we accept, or not the one that was planned; or there are SMPL files,
+            but none of the model that an AMASS clip was made with.
+        RigMismatch: The URDF or an SMPL file is not the one that was planned.
         SolveFailed: The clip has no usable solution.
         MissingDependency: Pinocchio is not installed.
     """
     robot = _robot(job.settings["robot_urdf"])
     if robot.digest != job.settings["robot_digest"]:
         raise RigMismatch("the URDF changed after the run was planned; run again to plan it anew")
-    motion = load_motion(
-        Path(job.source),
-        source_fps=job.settings["source_fps"],
-        up_axis=job.settings["up_axis"],
-        name=job.input,
-    )
+    motion = _motion(job)
     if motion.provenance.source_digest != job.sha256:
         raise InputRejected("the file changed after the run was planned; run again to plan it anew", job.input)
     resampled = resample(motion, job.settings["fps"])
@@ -65,3 +65,16 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
         else:
             files[output] = reference_clip_bytes(clip, folder)
     return ConvertedClip(files, {"frames": robot_motion.frame_count, "source_fps": motion.fps})
+
+
+def _motion(job: ConversionJob) -> SomaMotion:
+    """The human's motion; AMASS clips by mesh where the user has SMPL files."""
+    source, source_fps, up_axis = Path(job.source), job.settings["source_fps"], job.settings["up_axis"]
+    if job.settings["smpl"] is not None and source.suffix.lower() == ".npz":
+        archive = open_npz(source, name=job.input)
+        if is_amass(archive) and not is_soma_npz(archive):
+            from soma_isaac.pipelines.smpl_mesh import convert_smpl  # it loads Warp and USD
+
+            clip = read_amass(archive, source_fps)
+            return convert_smpl(clip, job.settings["smpl"], job.input, up_axis, job.settings["fps"]).motion
+    return load_motion(source, source_fps=source_fps, up_axis=up_axis, name=job.input)

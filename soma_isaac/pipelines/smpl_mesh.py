@@ -17,6 +17,7 @@ from soma_isaac.formats.atomic import sha256_of_file
 from soma_isaac.formats.neutral_npz import read_neutral
 from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.formats.smpl_model import read_smpl_model
+from soma_isaac.inversion.amass_resample import resample_clip
 from soma_isaac.inversion.pose_inversion import PoseInversion
 from soma_isaac.inversion.smpl_mesh import MeshMotion, SmplMeshConverter
 
@@ -25,14 +26,20 @@ MODEL_KINDS = {"smpl": ("smpl", "smplh"), "smplh": ("smplh", "smpl"), "smplx": (
 """Models that may pose a clip of a layout, best first; SMPL and SMPL-H share mesh, body joints and shape space."""
 
 
-def convert_smpl(clip: AmassClip, settings: Mapping[str, Any], source: str, up_axis: str | None) -> MeshMotion:
+def convert_smpl(
+    clip: AmassClip, settings: Mapping[str, Any], source: str, up_axis: str | None, fps: float | None = None
+) -> MeshMotion:
     """Convert a clip by mesh.
+
+    Resampling comes first: after it each frame stands for itself, so that errors are those of the frames that are
+    given, and a clip of 120 Hz costs no more than one of 50.
 
     Args:
         clip: The clip.
         settings: Of :func:`soma_isaac.pipelines.smpl_files.smpl_settings`.
         source: Name of the clip.
         up_axis: ``y``, ``z`` or ``None``.
+        fps: Frame rate [Hz] of the result; the clip's own by default.
 
     Raises:
         InputRejected: The clip tells no gender and the settings neither, or the user has no model of its kind and
@@ -40,6 +47,8 @@ def convert_smpl(clip: AmassClip, settings: Mapping[str, Any], source: str, up_a
         RigMismatch: A file changed after the run was planned.
     """
     kind, gender = choose_model(clip, settings, source)
+    if fps is not None:
+        clip = resample_clip(clip, fps)
     converter = _converter(
         kind,
         gender,
