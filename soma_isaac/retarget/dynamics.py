@@ -19,8 +19,8 @@ noise by the square of its frequency, so they are then smoothed with a Gaussian 
 1 / sqrt(2) at :data:`CUTOFF` Hz; the first and last frame repeat their neighbour's. Constant acceleration passes
 unchanged. Poses and velocities are not smoothed.
 
-Left out: friction, damping and rotor inertia of the drives (of order 5 % of leg torque at 100 rad/s^2), and that a
-motor's torque falls with its speed.
+Left out: friction, damping and rotor inertia of the drives, and that a motor's torque falls with its speed. In flight,
+where nothing carries, joint torques are those of a robot held by its root with the force that is missing.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ GRAVITY = 9.81
 """[m/s^2], as in Pinocchio's and MuJoCo's models."""
 
 CUTOFF = 6.0
-"""Frequency [Hz] that the smoothing of accelerations cuts to 1 / sqrt(2): usual for human gait (Winter, "Biomechanics
-and Motor Control of Human Movement", section 3.4: 6 Hz), and below what position servos with a natural frequency of
-10 Hz follow."""
+"""Frequency [Hz] that the smoothing of accelerations cuts to 1 / sqrt(2): the usual cut for human gait (Winter,
+"Biomechanics and Motor Control of Human Movement"), and below what position servos with a natural frequency of 10 Hz
+follow. With 4 to 15 Hz instead, shares of frames change little, and peaks by up to a third."""
 
 TOUCH = 0.01
 """A sole this near the floor [m] touches it, planted or not, and corners this little above its lowest one carry too."""
