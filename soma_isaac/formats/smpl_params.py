@@ -112,7 +112,7 @@ def _rotations(archive: NpzArchive, name: str) -> np.ndarray:
     require_finite(key, values.reshape(len(values), -1), path, largest=LARGEST_ANGLE)
     if key == six:
         return _from_six(key, values.reshape(len(values), -1, 6) if shape[-1] % 6 == 0 else values, path)
-    if shape[-2:] == (3, 3):
+    if len(shape) > 2 and shape[-2:] == (3, 3):  # (T, 3, 3) too: no part of a pose has three joints
         matrices = values.reshape(len(values), -1, 3, 3)
         check_rotations(f"{key} (frame, joint)", matrices)
         return rotvec_from_matrix(matrices)
@@ -138,8 +138,8 @@ def _from_six(key: str, values: np.ndarray, path: str) -> np.ndarray:
 def amass_npz_bytes(clip: AmassClip, extras: dict[str, np.ndarray] | None = None) -> bytes:
     """Encode a clip in AMASS layout, readable by :func:`read_amass`: the same clip gives the same bytes.
 
-    SMPL-H has 156 columns, SMPL-X 165, SMPL 72; fingers and face that the clip lacks are zero. The rate stands under
-    both spellings.
+    SMPL-H has 156 columns, SMPL-X 165, SMPL 72; fingers and face that the clip lacks are zero, betas and gender
+    that it lacks are left out. The rate stands under both spellings.
     """
     frames = len(clip.trans)
     parts = [clip.body.reshape(frames, -1)]
@@ -152,11 +152,12 @@ def amass_npz_bytes(clip: AmassClip, extras: dict[str, np.ndarray] | None = None
     arrays = {
         "poses": np.concatenate(parts, axis=1),
         "trans": clip.trans,
-        "betas": clip.betas,
         "mocap_framerate": np.array(clip.fps),
         "mocap_frame_rate": np.array(clip.fps),
         "surface_model_type": np.array(clip.model),
     }
+    if clip.betas.size:
+        arrays["betas"] = clip.betas
     if clip.gender is not None:
         arrays["gender"] = np.array(clip.gender)
     for name, values in (extras or {}).items():
