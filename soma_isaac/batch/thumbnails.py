@@ -84,19 +84,33 @@ class Photographer:
         return SceneMesh(vertices @ turn.T + place + [0.0, 0.0, height], self._triangles, PERSON_RGB)
 
     def _machine(self, key_frame: Mapping[str, Any], turn: np.ndarray, place: np.ndarray) -> list[SceneMesh]:
-        robot = self._robot
-        pos, rot = robot.body_poses(
+        pos, rot = self._robot.body_poses(
             np.array([key_frame["robot_root_pos"]]) * [0.0, 0.0, 1.0],
             np.array([key_frame["robot_root_quat_wxyz"]]),
             np.array([key_frame["robot_joint_pos"]]),
         )
-        starts, ends = shape_ends(robot.shapes, pos, rot)
-        capsules = [(a, b, float(r)) for a, b, r in zip(starts[0], ends[0], robot.shapes.radius, strict=True)]
-        bones = [
-            (pos[0, parent], pos[0, body], BONE_RADIUS) for body, parent in enumerate(robot.body_parents) if parent >= 0
-        ]
-        bones += [(pos[0, body], end, BONE_RADIUS) for body, end in zip(robot.shapes.bodies, starts[0], strict=True)]
-        return [_joined(capsules, turn, place, ROBOT_RGB), _joined(bones, turn, place, BONE_RGB)]
+        return robot_meshes(self._robot, pos, rot, turn, place)
+
+
+def robot_meshes(
+    robot: RobotModel, pos: np.ndarray, rot: np.ndarray, turn: np.ndarray, place: np.ndarray
+) -> list[SceneMesh]:
+    """A robot as its collision capsules and spheres, joined by bones.
+
+    Args:
+        robot: The robot.
+        pos: [1, B, 3] m, body origins.
+        rot: [1, B, 3, 3], body to world.
+        turn: [3, 3] rotation of the whole about the world's origin.
+        place: [3] m, added after turning.
+    """
+    starts, ends = shape_ends(robot.shapes, pos, rot)
+    capsules = [(a, b, float(r)) for a, b, r in zip(starts[0], ends[0], robot.shapes.radius, strict=True)]
+    bones = [
+        (pos[0, parent], pos[0, body], BONE_RADIUS) for body, parent in enumerate(robot.body_parents) if parent >= 0
+    ]
+    bones += [(pos[0, body], end, BONE_RADIUS) for body, end in zip(robot.shapes.bodies, starts[0], strict=True)]
+    return [_joined(capsules, turn, place, ROBOT_RGB), _joined(bones, turn, place, BONE_RGB)]
 
 
 def framing(points: np.ndarray, size: tuple[int, int]) -> Camera:

@@ -13,18 +13,18 @@ import numpy as np
 from omegaconf import DictConfig
 
 from soma_isaac.errors import InputRejected, OutputConflict, SomaError
-from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
+from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
 from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, register_schema
+from soma_isaac.pipelines.still_pose import still_pose
 from soma_isaac.pipelines.warp_log import hush_warp
-from soma_isaac.rig.skeleton import POSE_PARENTS, template_rest_offsets
+from soma_isaac.rig.skeleton import template_rest_offsets
 
 if TYPE_CHECKING:
     from soma_isaac.body import PreparedIdentity, SomaBody
 
 EXIT_USAGE, EXIT_INFRASTRUCTURE = 2, 4
 USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
-_POSE_FPS = 30.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def export_body(config: BodyExportConfig) -> BodyExportReport:
 
 def _motion(config: BodyExportConfig) -> SomaMotion:
     if config.motion is None:
-        return _still_pose(config.pose == "bind")
+        return still_pose(config.pose == "bind")
     from soma_isaac.motion.resample import resample
     from soma_isaac.pipelines.motion_in import load_motion
 
@@ -91,24 +91,6 @@ def _motion(config: BodyExportConfig) -> SomaMotion:
         raise InputRejected(f"has {motion.frame_count} frames, there is no frame {config.frame}", config.motion)
     row = slice(config.frame, config.frame + 1)
     return replace(motion, rotations=motion.rotations[row], root_translation=motion.root_translation[row])
-
-
-def _still_pose(bind: bool) -> SomaMotion:
-    """The T-pose, or the bind pose told relative to it, as a motion of one frame."""
-    rotations = np.tile(np.eye(3), (1, 77, 1, 1))
-    hips = template_rest_offsets()[1]
-    if bind:
-        from soma_isaac.formats.rig_usd import load_template_rig
-
-        skeleton = load_template_rig().skeleton
-        rest, world = (pose[1:78, :3, :3] for pose in (skeleton.rest_T_world_joint, skeleton.bind_T_world_joint))
-        turns = world @ np.swapaxes(rest, -1, -2)
-        above = np.concatenate([np.eye(3)[None], turns[list(POSE_PARENTS[1:])]])
-        rotations = (np.swapaxes(above, -1, -2) @ turns)[None]
-        hips = skeleton.bind_T_world_joint[1, :3, 3]
-    name = "bind pose" if bind else "T-pose"
-    identity = MotionIdentity("soma", np.zeros(0), None, template_rest_offsets(), "template")
-    return SomaMotion(_POSE_FPS, rotations, hips[None], identity, Provenance(name, "", "pose", "none", "y", "format"))
 
 
 def _scale(config: BodyExportConfig, motion: SomaMotion) -> float:
