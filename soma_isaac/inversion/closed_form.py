@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-STIFFNESS = 1e-7
-"""What a joint pays for moving otherwise than its parent, per total vertex weight and squared reach."""
+_NOISE = 3e-4
+"""Distance, as a share of the body's height, that targets are expected to be from an affine pose: half a millimetre."""
 
-REACH = 0.03
-"""Reach at which it pays, as a share of the body's height: about the size of what a joint moves."""
+_DEVIATION = 0.5
+"""How far a joint's turn usually is from its parent's, about as in radians."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def closed_form(
     moving = basis[:, nodes].reshape(count, -1)
     normal = moving @ form @ moving.T
     weight = float(np.trace(form[3::4, 3::4]))
-    normal[np.diag_indices(count)] += np.where(deviation, STIFFNESS * weight * (REACH * height) ** 2, 1e-12 * weight)
+    normal[np.diag_indices(count)] += np.where(deviation, (_NOISE * height / _DEVIATION) ** 2, 1e-12 * weight)
     turns = basis[:, joints, :3].reshape(count, -1)
     wanted = np.concatenate([turns, basis[:, 1, 3:]], axis=1)
     factor = scipy.linalg.cho_factor(normal, lower=True)

@@ -200,7 +200,14 @@ class PoseInversion:
         if self._program is not None:
             helpers = public + np.arange(len(self._program.helper_axes))
             axes = np.moveaxis(body.geometry.bind_rotations[:, helpers, :, self._program.helper_axes], 0, 1)
-        return with_closed_forms(body, self._tables, parents=self._parents, axes=axes, moved=self._moved, public=public)
+        return with_closed_forms(
+            body,
+            self._tables,
+            parents=self._parents,
+            axes=axes,
+            moved=self._moved,
+            public=public,
+        )
 
     def _begin(self, targets: wp.array, missing: np.ndarray | None, body: InversionBody) -> _Batch:
         device, frames, public = self.body.device, targets.shape[0], self.body.layout.public_count
@@ -234,7 +241,12 @@ class PoseInversion:
             moments_out=batch.moments,
         )
 
-    def _set_start(self, batch: _Batch, missing: np.ndarray | None, initial: ArrayLike | None) -> None:
+    def _set_start(
+        self,
+        batch: _Batch,
+        missing: np.ndarray | None,
+        initial: ArrayLike | None,
+    ) -> None:
         frames = batch.targets.shape[0]
         body = batch.body
         if missing is not None:

@@ -69,7 +69,13 @@ def reweighted(body: InversionBody, tables: SkinTables, weights: np.ndarray) -> 
 
 
 def with_closed_forms(
-    body: InversionBody, tables: SkinTables, *, parents: np.ndarray, axes: np.ndarray, moved: np.ndarray, public: int
+    body: InversionBody,
+    tables: SkinTables,
+    *,
+    parents: np.ndarray,
+    axes: np.ndarray,
+    moved: np.ndarray,
+    public: int,
 ) -> InversionBody:
     """The bodies with a closed form for each row of their sums.
 

@@ -35,7 +35,8 @@ class InversionSettings:
     every vertex by ``sqrt(s)`` times the body's height.
 
     Attributes:
-        steps: Gauss-Newton steps per frame at most; 0 keeps the closed form.
+        steps: Gauss-Newton steps per frame at most; 0 keeps the closed form. A mesh of this body takes 3 or 4, one of
+            another body more.
         damping: Marquardt's factor of the first step; 10 times less after every step that helps, 100 times more after
             one that does not.
         tolerance: Stop once no joint turns by more than this [rad] and the body shifts by less than as many metres.
@@ -52,7 +53,7 @@ class InversionSettings:
         corrective_rounds: How often pose correctives are taken off the targets, if the body has them.
     """
 
-    steps: int = 6
+    steps: int = 15
     damping: float = 1e-6
     tolerance: float = 1e-5
     hinge: float = _SOFT

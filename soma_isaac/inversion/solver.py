@@ -95,7 +95,7 @@ class Solver:
             penalties: On joint rotations.
 
         Returns:
-            [B, 3]: skin energy before and after, up to a constant [m^2], and the number of steps that helped.
+            [B, 3]: energy before and after, up to a constant [m^2], and the number of steps that helped.
         """
         batch = len(shifts)
         energies = wp.empty((batch, 3), dtype=wp.float64, device=self.device)

@@ -109,9 +109,9 @@ def solve_kernel(
         for joint in range(1, public):
             pose.locals[worker, joint] = locals_out[frame, joint]
         kinematics(rig, body, pose, which, worker)
-        energy = evaluate(eq, rig, pose, work, task, frame, worker)
-        total = energy + penalty(rig, body, pose, task, frame, which, worker)
-        energies_out[frame, 0] = energy
+        total = evaluate(eq, rig, pose, work, task, frame, worker)
+        total += penalty(rig, body, pose, task, frame, which, worker)
+        energies_out[frame, 0] = total
         damping = task.damping
         taken = int(0)
         for _step in range(task.steps):
@@ -121,10 +121,9 @@ def solve_kernel(
             take_step(eq, rig, pose, work, worker)
             kinematics(rig, body, pose, which, worker)
             tried = evaluate(eq, rig, pose, work, task, frame, worker)
-            tried_total = tried + penalty(rig, body, pose, task, frame, which, worker)
-            if tried_total < total:
-                energy = tried
-                total = tried_total
+            tried += penalty(rig, body, pose, task, frame, which, worker)
+            if tried < total:
+                total = tried
                 taken += 1
                 damping = damping / _GROWTH
             else:
@@ -138,7 +137,7 @@ def solve_kernel(
         for joint in range(1, public):
             locals_out[frame, joint] = pose.locals[worker, joint]
         shifts_out[frame] = pose.shifts[worker]
-        energies_out[frame, 1] = energy
+        energies_out[frame, 1] = total
         energies_out[frame, 2] = wp.float64(taken)
         frame += workers
 
