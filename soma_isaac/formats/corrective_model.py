@@ -108,23 +108,19 @@ class CorrectiveWeights:
         hidden = scipy.sparse.csr_array(scipy.sparse.csr_array(first).T)
         hidden.eliminate_zeros()
         hidden.sort_indices()
-        by_unit = scipy.sparse.coo_array(second)
-        if hidden.shape[0] != by_unit.shape[0] or by_unit.shape[1] % 3:
-            raise InputRejected(f"W1 and W2 have the shapes {hidden.shape[::-1]} and {by_unit.shape}")
-        kept = by_unit.data != 0.0
-        units, columns = (index[kept].astype(np.int64) for index in by_unit.coords)
-        keys, inverse = np.unique((columns // 3) * by_unit.shape[0] + units, return_inverse=True)
-        values = np.zeros((len(keys), 3))
-        np.add.at(values, (inverse, columns % 3), by_unit.data[kept])
-        vertex_count = by_unit.shape[1] // 3
+        by_column = scipy.sparse.csr_array(scipy.sparse.csc_array(second).T)  # [3 V, K]
+        if hidden.shape[0] != by_column.shape[1] or by_column.shape[0] % 3:
+            raise InputRejected(f"W1 and W2 have the shapes {hidden.shape[::-1]} and {by_column.shape[::-1]}")
+        by_column.eliminate_zeros()
+        offsets, units, values = _vertex_entries(by_column)
         return cls(
             bind_rotations=bind_rotations,
             squash=squash,
             hidden_offsets=hidden.indptr,
             hidden_inputs=hidden.indices,
             hidden_weights=hidden.data,
-            vertex_offsets=np.searchsorted(keys, np.arange(vertex_count + 1) * by_unit.shape[0]),
-            vertex_units=keys % by_unit.shape[0],
+            vertex_offsets=offsets,
+            vertex_units=units,
             vertex_values=values,
             note=note,
         )
@@ -144,6 +140,25 @@ class CorrectiveWeights:
         return scipy.sparse.csr_array(first.T), scipy.sparse.csr_array(second)
 
 
+def _vertex_entries(by_column: scipy.sparse.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Offsets, units and values [F, 3] of the vertices from the transposed second layer [3 V, K]."""
+    count, width = by_column.shape[0] // 3, by_column.shape[1]
+    axes = [by_column[axis::3] for axis in range(3)]
+    ones = [scipy.sparse.csr_array((np.ones(a.nnz, np.float32), a.indices, a.indptr), shape=a.shape) for a in axes]
+    used = ones[0] + ones[1] + ones[2]
+    del ones
+    used.sort_indices()
+
+    def keys(table: scipy.sparse.csr_array) -> np.ndarray:
+        return np.repeat(np.arange(count), np.diff(table.indptr)) * width + table.indices
+
+    known = keys(used)
+    values = np.zeros((used.nnz, 3), dtype=np.float32)
+    for axis, table in enumerate(axes):
+        values[np.searchsorted(known, keys(table)), axis] = table.data
+    return used.indptr, used.indices, values
+
+
 def read_correctives(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> CorrectiveWeights:
     """Read a corrective model of either kind; its contents decide, not its name.
 
@@ -152,11 +167,14 @@ def read_correctives(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> Correct
     """
     source = read_source(path, limits)
     try:
-        if source.data[:2] == b"PK":
-            return _from_checkpoint(read_torch_zip(source.data, source.path), source.path)
-        return _from_safetensors(source)
+        if source.data[:2] != b"PK":
+            return _from_safetensors(source)
+        record = read_torch_zip(source.data, source.path)
+        shown = source.path
+        del source  # large, and no longer needed
+        return _from_checkpoint(record, shown)
     except InputRejected as error:
-        raise InputRejected(error.reason, source.path) from error
+        raise InputRejected(error.reason, str(path)) from error
 
 
 def write_correctives(path: Path, weights: CorrectiveWeights) -> None:
@@ -218,7 +236,7 @@ def _from_checkpoint(record: Any, path: str) -> CorrectiveWeights:
         raise InputRejected(f"has the unit {unit[:40]!r}; known are {', '.join(_METRES)}")
     joints, units = len(bind), len(bind) * per_joint
     first = _sparse("W1", record["W1"], (INPUTS_PER_JOINT * joints, units))
-    second = _sparse("W2", record["W2"], (units, None))
+    second = _sparse("W2", record.pop("W2"), (units, None))
     if second.shape[1] % 3:
         raise InputRejected("the width of 'W2' is not three numbers per vertex")
     if record.get("M1_mask") is not None:
@@ -228,7 +246,7 @@ def _from_checkpoint(record: Any, path: str) -> CorrectiveWeights:
         mask = _sparse("M2_mask", record["M2_mask"], (joints, second.shape[1] // 3))
         second = _masked(second, mask, per_joint, 3)
     return CorrectiveWeights.from_matrices(
-        bind[:, :3, :3], first, second * _METRES[unit], squash=bool(record.get("use_tanh", True)), note=path
+        bind[:, :3, :3], first, second * np.float32(_METRES[unit]), squash=bool(record.get("use_tanh", True)), note=path
     )
 
 
@@ -236,9 +254,9 @@ def _masked(
     values: scipy.sparse.coo_array, mask: scipy.sparse.coo_array, height: int, width: int
 ) -> scipy.sparse.coo_array:
     """Multiply by a mask whose entries stand for blocks of ``height`` x ``width``."""
-    table = mask.toarray() if mask.shape[0] * mask.shape[1] < _LARGEST else None
-    if table is None:
+    if mask.shape[0] * mask.shape[1] >= _LARGEST:
         raise InputRejected("a mask is too large")
+    table = mask.toarray().astype(np.float32)
     rows, columns = values.coords
     return scipy.sparse.coo_array(
         (values.data * table[rows // height, columns // width], (rows, columns)), shape=values.shape
@@ -274,4 +292,7 @@ def _coo(name: str, value: Any) -> scipy.sparse.coo_array:
         raise problem
     if len(data) and (indices.min() < 0 or (indices.max(axis=1) >= np.array(size)).any()):
         raise problem
-    return scipy.sparse.coo_array((data.astype(np.float64), (indices[0], indices[1])), shape=tuple(size))
+    if len(data) == 0:
+        return scipy.sparse.coo_array(tuple(size), dtype=np.float32)
+    smaller = (index.astype(np.int32) for index in indices)
+    return scipy.sparse.coo_array((data.astype(np.float32), tuple(smaller)), shape=tuple(size))
