@@ -22,7 +22,8 @@ from soma_isaac.body.regressor import folded_weights
 from soma_isaac.errors import RigMismatch
 from soma_isaac.formats.corrective_model import INPUTS_PER_JOINT, CorrectiveWeights, write_correctives
 from soma_isaac.formats.rig_usd import load_template_rig
-from soma_isaac.math.so3 import matrix_from_rotvec, shortest_arc
+from soma_isaac.math.so3 import shortest_arc
+from soma_isaac.pipelines.corrective_plans import PLANS, JointPlan, bone_directions, joint_region, unit_vector
 from soma_isaac.pipelines.elastic_joint import RIM, ElasticJoint, JointRegion
 from soma_isaac.rig.decimate import mirror_indices
 from soma_isaac.rig.mesh import edge_use
@@ -30,6 +31,9 @@ from soma_isaac.rig.rig import Rig
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 POOL = 3000
+GAIN = 0.7
+"""Length of a unit's weights; larger ones bend sharply and do badly between the poses that they were fitted to."""
+
 RIDGE = 1e-2
 SMOOTHING = (0.5, -0.53, 0.5, -0.53)
 """Shares of the way to the neighbours' mean, there and back (Taubin 1995), so that the offsets do not shrink."""
@@ -37,63 +41,8 @@ SMOOTHING = (0.5, -0.53, 0.5, -0.53)
 LEAST_OFFSET_M = 1e-4
 """Offsets of one unit below this are left out."""
 
-_AZIMUTHS = np.radians((-60.0, -25.0, 0.0, 25.0, 60.0))
 _HELD_OUT_SHARE = 5
 _MM = 1000.0
-
-
-@dataclass(frozen=True)
-class JointPlan:
-    """How one joint is treated.
-
-    Attributes:
-        joint: Left joint that turns.
-        parent: Other end of the bone before it.
-        child: Other end of its own bone.
-        radius: Of the region [m].
-        cell: Lattice [m].
-        bone: Radius of the bones [m].
-        side: Leave out what has a smaller x [m].
-        hinge: Bend as in the bind pose, further; otherwise a ball joint.
-        largest: Largest angle from the bind pose [rad].
-        low, high: Bounds of the bone's direction in the world of the bind pose, for ball joints.
-        poses: Directions of a ball joint, bends of a hinge about each axis.
-        units: Hidden units.
-    """
-
-    joint: str
-    parent: str
-    child: str
-    radius: float
-    cell: float
-    bone: float
-    side: float
-    hinge: bool
-    largest: float
-    low: tuple[float, float, float] = (-1.0, -1.0, -1.0)
-    high: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    poses: int = 9
-    units: int = 14
-
-
-PLANS = (
-    JointPlan("LeftForeArm", "LeftArm", "LeftHand", 0.13, 0.009, 0.011, 0.0, True, np.radians(125.0)),
-    JointPlan("LeftShin", "LeftLeg", "LeftFoot", 0.19, 0.013, 0.016, 0.0, True, np.radians(135.0)),
-    JointPlan("LeftHand", "LeftForeArm", "LeftHandMiddle1", 0.08, 0.006, 0.009, 0.0, False, np.radians(80.0), poses=35),
-    JointPlan(
-        *("LeftArm", "LeftShoulder", "LeftForeArm", 0.20, 0.014, 0.014, 0.0, False, np.radians(135.0)),
-        low=(-0.4, -1.0, -0.75),
-        poses=65,
-        units=24,
-    ),
-    JointPlan(
-        *("LeftLeg", "Hips", "LeftShin", 0.26, 0.018, 0.02, 0.0, False, np.radians(120.0)),
-        low=(-0.4, -1.0, -0.6),
-        high=(0.85, 0.5, 1.0),
-        poses=55,
-        units=20,
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -172,53 +121,6 @@ def train_correctives(config: CorrectivesConfig) -> CorrectivesReport:
     return CorrectivesReport(figures, config.output.stat().st_size, model.unit_count, len(model.vertex_units))
 
 
-def joint_region(rig: Rig, layout: JointLayout, weights: np.ndarray, plan: JointPlan) -> JointRegion:
-    """The flesh around a joint of the template in its bind pose; ``weights`` [V, 78] are the folded skin weights."""
-    mesh = rig.mesh("mid")
-    joint = layout.index(plan.joint)
-    below = np.zeros(layout.public_count, dtype=bool)
-    below[joint] = True
-    for other in range(joint + 1, layout.public_count):
-        below[other] = below[layout.parents[other]]
-    places = layout.bind_T_world_joint[:, :3, 3]
-    return JointRegion(
-        points=mesh.points,
-        triangles=mesh.triangles,
-        shares=weights[:, below].sum(axis=1),
-        center=places[joint],
-        parent_end=places[layout.index(plan.parent)],
-        child_end=places[layout.index(plan.child)],
-        radius=plan.radius,
-        cell=plan.cell,
-        bone=plan.bone,
-        side=plan.side,
-    )
-
-
-def bone_directions(region: JointRegion, plan: JointPlan) -> np.ndarray:
-    """Unit directions [P, 3] that the bone takes, in the world of the bind pose, the least turned first.
-
-    A hinge bends about the axis about which it is bent in the bind pose, and about axes 25 and 60 degrees beside
-    that one. A ball joint's directions are spread evenly over the part of the sphere that its plan allows.
-    """
-    bone = _unit(region.child_end - region.center)
-    if plan.hinge:
-        axis = _unit(np.cross(region.center - region.parent_end, bone))
-        angles = np.concatenate([[-0.15], np.linspace(0.25, plan.largest, plan.poses - 1)])
-        axes = matrix_from_rotvec(_AZIMUTHS[:, None] * bone) @ axis
-        turns = matrix_from_rotvec((angles[:, None, None] * axes).reshape(-1, 3))
-        return turns @ bone
-    steps = np.arange(40 * plan.poses) + 0.5
-    height, around = 1.0 - 2.0 * steps / len(steps), steps * np.pi * (3.0 - np.sqrt(5.0))
-    ring = np.sqrt(1.0 - height**2)
-    sphere = np.stack([ring * np.cos(around), height, ring * np.sin(around)], axis=1)
-    allowed = (sphere @ bone > np.cos(plan.largest)) & (sphere @ bone < np.cos(0.15))
-    allowed &= ((sphere >= plan.low) & (sphere <= plan.high)).all(axis=1)
-    chosen = sphere[allowed]
-    chosen = chosen[np.linspace(0, len(chosen) - 1, plan.poses).astype(int)]
-    return chosen[np.argsort(-(chosen @ bone))]
-
-
 def bone_inputs(layout: JointLayout, joint: str, rotations: np.ndarray) -> np.ndarray:
     """What the units of a joint see [P, 3]: first column of its turned bind frame, less the bind's.
 
@@ -237,15 +139,17 @@ def hidden(inputs: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def chosen_units(
-    inputs: np.ndarray, targets: np.ndarray, count: int, random: np.random.Generator
+    inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, count: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [3, C] and offsets [C, D] of units that explain targets [P, D] at inputs [P, 3].
+    """Weights [3, C] and offsets [C, D] of units that explain targets [P, D] at inputs [P, 3], weighed by ``weights``.
 
     Each step takes from a pool the unit that, with those already taken, leaves the least of the targets.
     """
     directions = random.normal(size=(3, POOL))
-    directions *= random.choice((1.0, 2.0, 4.0), POOL) / np.linalg.norm(directions, axis=0)
-    pool = hidden(inputs, directions)
+    directions *= GAIN / np.linalg.norm(directions, axis=0)
+    weights = weights / weights.mean()
+    pool = hidden(inputs, directions) * weights[:, None]
+    targets = targets * weights[:, None]
     scores, _ = np.linalg.qr(targets.T)
     small = targets @ scores
     rest, residual, taken = pool.copy(), small.copy(), []
@@ -314,7 +218,7 @@ def _train(
     random: np.random.Generator,
 ) -> tuple[_Trained, JointFigures]:
     solid = ElasticJoint(region)
-    bone = _unit(region.child_end - region.center)
+    bone = unit_vector(region.child_end - region.center)
     rotations = np.array([shortest_arc(bone, direction) for direction in directions])
     offsets = np.array([_rest_offsets(solid, rotation, solid.solve(rotation)[0]) for rotation in rotations])
     offsets = _smoothed(rig, solid.vertices, offsets)
@@ -324,9 +228,11 @@ def _train(
     held_out = np.zeros(len(rotations), dtype=bool)
     held_out[random.permutation(len(rotations))[: len(rotations) // _HELD_OUT_SHARE]] = True
     flat = offsets.reshape(len(offsets), -1)
-    trial = chosen_units(inputs[~held_out], flat[~held_out], plan.units, random)
+    # small turns are what bodies do most, and large ones have large offsets: weighed by the angle, both count
+    weights = 1.0 / np.arccos(np.clip(directions @ bone, -1.0, 1.0))
+    trial = chosen_units(inputs[~held_out], flat[~held_out], weights[~held_out], plan.units, random)
     unseen = (hidden(inputs[held_out], trial[0]) @ trial[1]).reshape(-1, *offsets.shape[1:])
-    first, second = chosen_units(inputs, flat, plan.units, random)
+    first, second = chosen_units(inputs, flat, weights, plan.units, random)
     result = _Trained(plan, solid.vertices[moving], first, second.reshape(plan.units, -1, 3))
     modelled = (hidden(inputs, first) @ second).reshape(offsets.shape)
     clear = np.linalg.norm(offsets, axis=2).max(axis=0) > 1e-3
@@ -393,7 +299,3 @@ def _check_mirrored(layout: JointLayout, joint: str) -> None:
     frames = [layout.bind_T_world_joint[layout.index(name), :3, :3] for name in (joint, joint.replace("Left", "Right"))]
     if np.abs(np.diag(MIRROR) @ frames[0] + frames[1]).max() > 1e-3:
         raise RigMismatch(f"the frames of {joint} and its right counterpart are not mirror images")
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
