@@ -79,7 +79,7 @@ class SolverConfig:
     largest_acceleration: float = 1100.0
     speed_onset: float = 0.8
     brake: float = 30.0
-    root_jerk: float = 1000.0
+    root_jerk: float = 500.0
     root_turn_jerk: float = 4000.0
     leg_jerk: float = 48000.0
     waist_jerk: float = 12000.0

@@ -51,7 +51,7 @@ class TaskWeights:
         settle: Time [s] over which a foot's weights change between swinging and planted.
     """
 
-    hips: float = 4.0
+    hips: float = 10.0
     foot_planted: float = 300.0
     foot_swing: float = 20.0
     sole_flat: float = 30.0
