@@ -79,6 +79,16 @@ class PoseBuffers:
         edges = np.linspace(0, self.batch, count + 1).round().astype(int).tolist()
         return list(zip(edges[:-1], edges[1:], strict=True))
 
+    @property
+    def inputs(self) -> tuple[wp.array, wp.array]:
+        """Rotations [rows, P - 1] and hips positions [B] on the device, for kernels that write poses in place."""
+        return self._scratch["rotations"], self._scratch["translations"]
+
+    @property
+    def helpers(self) -> wp.array:
+        """World transforms [B, H] mat44 of the twist helpers of the last poses, m."""
+        return self._scratch["helpers"]
+
     def bind(self, out: BodyPose) -> None:
         """Write the next poses to ``out``."""
         self._settled = out is self._out
@@ -114,14 +124,16 @@ class PoseBuffers:
                 self._parts[0].run()
             self._graph = capture.graph
             wp.capture_launch(self._graph)
-        elif min(self._threads, len(self._parts)) < 2:
+        else:
+            self.launch()
+
+    def launch(self) -> None:
+        """Pose without a graph of its own, as for a caller that captures this among other kernels."""
+        if min(self._threads, len(self._parts)) < 2:
             for part in self._parts:
                 part.run()
         else:
-            self._run_threads()
-
-    def _run_threads(self) -> None:
-        run_parallel([part.run for part in self._parts], self._threads)
+            run_parallel([part.run for part in self._parts], self._threads)
 
 
 def run_parallel(tasks: list[Any], threads: int) -> None:

@@ -232,6 +232,27 @@ class SomaBody:
             transforms=empty_array((batch, public), wp.mat44, self.device),
         )
 
+    def pose_buffers(self, identity: PreparedIdentity, out: BodyPose) -> PoseBuffers:
+        """A pose chain of its own, for kernels that write rotation matrices and hips positions on the device.
+
+        Args:
+            identity: From :meth:`prepare`: one body, or as many as ``out`` has.
+            out: What the chain writes to, from :meth:`allocate`.
+
+        Raises:
+            InputRejected: The identity or ``out`` does not fit.
+        """
+        batch = out.transforms.shape[0]
+        if identity.lod != self.lod or identity.count not in (1, batch):
+            raise InputRejected(
+                f"{identity.count} identities at LOD {identity.lod} do not fit {batch} bodies at {self.lod}"
+            )
+        self._check_out(out, batch, False)
+        kind = PoseKind(batch, batch, True, False, True, self.corrected)
+        buffers = PoseBuffers(self._arrays, identity.arrays, kind, threads=self.threads)
+        buffers.bind(out)
+        return buffers
+
     def normals(self, vertices: wp.array) -> wp.array:
         """Unit vertex normals [B, V] vec3 of posed vertices [B, V] vec3 of this body's mesh, weighted by area.
 
@@ -239,10 +260,10 @@ class SomaBody:
             InputRejected: ``vertices`` has another vertex count or is on another device.
         """
         if self._triangles is None:
-            self._triangles = _vertex_triangles(self._mesh, self.device)
+            self._triangles = vertex_triangles(self._mesh, self.device)
         batch = vertices.shape[0]
         normals = empty_array((batch, self._mesh.vertex_count), wp.vec3, self.device)
-        areas = empty_array((batch, len(self._mesh.triangles)), wp.vec3, self.device)
+        areas = empty_array((0 if self.device.is_cpu else batch, len(self._mesh.triangles)), wp.vec3, self.device)
         launch_normals(self._triangles, vertices=vertices, areas_out=areas, normals_out=normals)
         return normals
 
@@ -302,7 +323,8 @@ def warp_device(name: str) -> wp.Device:
         raise InputRejected(f"Warp has no device {name!r}; there are {known}") from error
 
 
-def _vertex_triangles(mesh: SkinnedMesh, device: wp.Device) -> VertexTriangles:
+def vertex_triangles(mesh: SkinnedMesh, device: wp.Device) -> VertexTriangles:
+    """A mesh's triangles and the triangles around each vertex, on a device."""
     corners = mesh.triangles.reshape(-1)
     order = np.argsort(corners, kind="stable")
     offsets = np.searchsorted(corners[order], np.arange(mesh.vertex_count + 1))

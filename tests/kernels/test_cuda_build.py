@@ -7,13 +7,17 @@ import warp as wp
 
 BODY_KERNELS = {
     "align": {"align_kernel"},
+    "correctives": {"inputs_kernel", "hidden_units_kernel", "correct_vertices_kernel"},
+    "lbs_adjoint": {"points_adjoint_kernel", "columns_adjoint_kernel"},
     "closest": {"closest_triangle_kernel", "ride_kernel"},
     "repose": {"repose_kernel"},
     "skeleton_fit": {"features_kernel", "bind_kernel"},
     "fk": {"fk_kernel"},
     "twist": {"twist_channels_kernel", "helpers_kernel"},
     "lbs": {"skin_matrices_kernel", "blend_bodies_kernel", "blend_vertices_kernel"},
-    "normals": {"triangle_areas_kernel", "vertex_normals_kernel"},
+    "normals": {"triangle_areas_kernel", "vertex_normals_kernel", "body_normals_kernel"},
+    "clip_sampling": {"advance_kernel", "reset_kernel", "sample_clips_kernel"},
+    "proxies": {"pose_proxies_kernel"},
 }
 
 
