@@ -7,6 +7,9 @@ follow any change of units, scale or position exactly.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 import scipy.linalg
 import scipy.sparse
@@ -14,6 +17,7 @@ from scipy.spatial.distance import cdist
 
 from soma_isaac.body.layout import JointLayout
 from soma_isaac.errors import RigMismatch
+from soma_isaac.formats.regressor_npz import regressor_key
 from soma_isaac.rig.rig import SkinnedMesh
 
 _JITTER = 1e-10
@@ -133,7 +137,12 @@ def _lower_kernel(offsets: np.ndarray, length: np.ndarray, dtype: type) -> np.nd
     return kernel
 
 
-def joint_regressor(points: np.ndarray, joints: np.ndarray, vertices: list[np.ndarray]) -> scipy.sparse.csr_array:
+def joint_regressor(
+    points: np.ndarray,
+    joints: np.ndarray,
+    vertices: list[np.ndarray],
+    known: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> scipy.sparse.csr_array:
     """Sparse [J, V] matrix that gives joint positions from vertices.
 
     Joints with the same vertices (those that hang below one skinned joint) share a factorisation.
@@ -142,17 +151,37 @@ def joint_regressor(points: np.ndarray, joints: np.ndarray, vertices: list[np.nd
         points: [V, 3] template bind shape.
         joints: [J, 3] template bind positions.
         vertices: J vertex lists; an empty list makes an empty row.
+        known: Results by :func:`soma_isaac.formats.regressor_npz.regressor_key`, taken instead of factorising anew.
     """
-    sharing: dict[bytes, list[int]] = {}
-    for joint, rows in enumerate(vertices):
-        sharing.setdefault(rows.tobytes(), []).append(joint)
     values = [np.zeros(0)] * len(joints)
-    for group in sharing.values():
+    for group in _sharing(vertices):
         rows = vertices[group[0]]
         if len(rows):
-            for joint, weights in zip(group, interpolation_weights(points[rows], joints[group]), strict=True):
+            shared = known.get(regressor_key(points[rows], joints[group]))
+            if shared is None:
+                shared = interpolation_weights(points[rows], joints[group])
+            for joint, weights in zip(group, shared, strict=True):
                 values[joint] = weights
     offsets = np.cumsum([0, *(len(rows) for rows in vertices)])
     return scipy.sparse.csr_array(
         (np.concatenate(values), np.concatenate(vertices), offsets), shape=(len(joints), len(points))
     )
+
+
+def factorised_groups(
+    points: np.ndarray, joints: np.ndarray, vertices: list[np.ndarray], smallest: int
+) -> dict[str, np.ndarray]:
+    """The weights of all groups with at least ``smallest`` vertices by their key: what is worth shipping."""
+    return {
+        regressor_key(points[rows], joints[group]): interpolation_weights(points[rows], joints[group])
+        for group in _sharing(vertices)
+        if len(rows := vertices[group[0]]) >= smallest
+    }
+
+
+def _sharing(vertices: list[np.ndarray]) -> list[list[int]]:
+    """Joints with equal vertex lists."""
+    sharing: dict[bytes, list[int]] = {}
+    for joint, rows in enumerate(vertices):
+        sharing.setdefault(rows.tobytes(), []).append(joint)
+    return list(sharing.values())

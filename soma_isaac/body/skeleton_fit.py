@@ -19,6 +19,7 @@ from soma_isaac.body.identity import device_array
 from soma_isaac.body.layout import JointLayout, joint_layout
 from soma_isaac.body.regressor import folded_weights, joint_regressor, regressor_vertices
 from soma_isaac.errors import InputRejected
+from soma_isaac.formats.regressor_npz import shipped_regressor_weights
 from soma_isaac.kernels.skeleton_fit import (
     FEATURE_COUNT,
     Clusters,
@@ -86,7 +87,7 @@ def fit_tables(rig: Rig, lod: str, excluded_vertices: ArrayLike | None = None) -
         known[key] = FitTables(
             layout=layout,
             points=mesh.points,
-            regressor=joint_regressor(mesh.points, joints, vertices),
+            regressor=joint_regressor(mesh.points, joints, vertices, shipped_regressor_weights()),
             cluster_offsets=np.searchsorted(cluster_joints, np.arange(layout.public_count + 1)),
             cluster_vertices=cluster_vertices,
             children=tuple(np.flatnonzero(layout.parents == joint) for joint in range(layout.public_count)),
