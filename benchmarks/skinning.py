@@ -34,7 +34,7 @@ SECTION = "## Skinning"
 LODS = ("mid", "low", "xlo")
 BATCHES = (1, 32, 128)
 GPU_BATCHES = (1, 128, 1024, 8192)
-CPU_TARGET, WALL_TARGET = 2.0, 3.0
+CPU_TARGET, WALL_TARGET = 2.5, 4.0
 COLUMNS = (
     *("device", "threads", "LOD", "batch", "", "bodies/s", "bodies per CPU-s"),
     *("wall ms", "CPU ms", "wall ratio", "CPU ratio"),

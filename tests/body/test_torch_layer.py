@@ -225,7 +225,7 @@ def test_gradients_to_meshes_and_matrices(rig, plain, layer):
 
 
 @pytest.mark.parametrize("lod", ["mid", "low", "xlo"])
-@pytest.mark.parametrize("options", [{}, {"twist": False}, {"twist_anchor": "rest"}, {"output_unit": "cm"}])
+@pytest.mark.parametrize("options", [{}, {"twist": False}, {"twist_anchor": "template"}, {"output_unit": "cm"}])
 def test_the_torch_layer_is_the_plain_layer(rig, lod, options):
     from soma_isaac.body.torch_layer import TorchSomaLayer
 
@@ -315,11 +315,18 @@ def test_shapes_that_do_not_fit_are_refused(layer):
         layer.prepare_shape(torch.zeros(1, 5, 3))
 
 
-def test_skinning_is_zero_copy(layer):
+def test_memory_is_shared_between_torch_and_warp(plain):
     from soma_isaac.body.torch_skin import warp_view
 
     tensor = torch.zeros(2, 5, 3)
     assert warp_view(tensor, wp.vec3).ptr == tensor.data_ptr()
+    # Plain results are tensors without a copy, and tensors are poses.
+    plain.prepare_identity()
+    poses = 0.3 * torch.randn(2, 77, 3, generator=torch.Generator().manual_seed(1))
+    pose = plain.pose(wp.from_torch(poses, dtype=wp.vec3))
+    vertices = wp.to_torch(pose.vertices)
+    assert vertices.data_ptr() == pose.vertices.ptr and vertices.shape == (2, plain.vertex_count, 3)
+    np.testing.assert_array_equal(plain.pose(poses).vertices.numpy(), vertices)
 
 
 @pytest.mark.parametrize("shared", [True, False])

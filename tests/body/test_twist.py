@@ -14,11 +14,11 @@ from soma_isaac.kernels.twist import launch_twist_channels
 from tests.oracles import body as oracle
 
 
-@pytest.mark.parametrize("anchor", ["bind", "rest"])
+@pytest.mark.parametrize("anchor", ["bind", "template", "rest"])
 def test_aligned_channels_are_zero_in_the_anchor_pose(rig, anchor):
     body = SomaBody(rig, twist_anchor=anchor)
     channels = body.prepare().arrays.channels
-    pose = rig.skeleton.bind_T_world_joint if anchor == "bind" else rig.skeleton.rest_T_world_joint
+    pose = rig.skeleton.rest_T_world_joint if anchor == "rest" else rig.skeleton.bind_T_world_joint
     angles = wp.full((1, len(channels.joints)), np.inf, dtype=wp.float32, device="cpu")
     launch_twist_channels(
         channels,
