@@ -20,6 +20,7 @@ from soma_isaac.pipelines.folder_run import (
     run_folder,
     states_of,
 )
+from soma_isaac.pipelines.mhr_files import mhr_settings
 from soma_isaac.pipelines.run_config import REFUSED_SUFFIXES, skipped_name
 from soma_isaac.pipelines.smpl_files import MESH_CODE_PARTS, MESH_DATA_FILES, smpl_key, smpl_settings
 from soma_isaac.rig.skeleton import data_path
@@ -52,7 +53,7 @@ def plan_convert(config: ConvertConfig) -> FolderPlan:
     smpl, mhr = smpl_settings(config.smpl), _mhr_settings(config)
     parts, data, libraries = CODE_PARTS, DATA_FILES, LIBRARIES
     if smpl is not None or mhr is not None:
-        parts, data = (*parts, *MESH_CODE_PARTS), (*data, *MESH_DATA_FILES)
+        parts, data = (*parts, *MESH_CODE_PARTS, "pipelines/mhr_samples.py"), (*data, *MESH_DATA_FILES)
         libraries = (*libraries, "warp-lang", *(("torch",) if mhr is not None else ()))
     code = code_digest(parts, tuple(data_path(name) for name in data), libraries)
     suffixes = VERBS[config.verb]
@@ -90,8 +91,6 @@ def run_convert(config: ConvertConfig, stream: TextIO, converter: str = CONVERTE
 def _mhr_settings(config: ConvertConfig) -> dict[str, Any] | None:
     if config.verb != "mhr":
         return None
-    from soma_isaac.pipelines.mhr_files import mhr_settings  # it needs torch
-
     return mhr_settings(config.mhr)
 
 

@@ -51,9 +51,9 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
     """
     verb = job.settings["verb"]
     if verb == "mhr":
-        from soma_isaac.pipelines.mhr_samples import convert_samples  # it needs torch
+        from soma_isaac.pipelines.mhr_samples import convert_mhr  # it needs torch
 
-        return convert_samples(job)
+        return convert_mhr(job)
     data, record = _to_smpl(job) if verb == "soma2smpl" else _to_soma(job)
     details = json.dumps({"version": VERSION, **record}, sort_keys=True, allow_nan=False).encode("ascii") + b"\n"
     files = {name: details if name.partition("/")[0] == DETAILS_FOLDER else data for name in job.outputs}

@@ -125,7 +125,7 @@ def _table_row(row: Mapping[str, Any]) -> str:
     notes = "; ".join(details.get("notes", ())) or row["reason"]
     numbers = (
         str(details.get("frames", "")),
-        f"{details['fps']:g}" if details else "",
+        f"{details['fps']:g}" if details.get("fps") else "",
         f"{error['mean']:.2f}" if error else "",
         f"{error['worst_frame_mean']:.2f}" if error else "",
     )

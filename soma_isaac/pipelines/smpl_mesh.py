@@ -84,7 +84,8 @@ def choose_model(clip: AmassClip, settings: Mapping[str, Any], source: str) -> t
 
 
 @functools.lru_cache(maxsize=1)
-def _soma() -> tuple[SomaLayer, PoseInversion]:
+def soma_inversion() -> tuple[SomaLayer, PoseInversion]:
+    """The template's layer and the inversion of its body, made once per worker."""
     layer = SomaLayer(load_template_rig(), lod=LOD, threads=1)
     return layer, PoseInversion(layer.body)
 
@@ -108,7 +109,7 @@ def _converter(
     smpl = SmplBody(read_smpl_model(Path(model), kind))
     if smpl.model.digest != model_digest:
         raise RigMismatch(f"{model!r} changed after the run was planned; run again to plan it anew")
-    layer, inversion = _soma()
+    layer, inversion = soma_inversion()
     target = SomaTarget.of(layer.rig, LOD, None if neutral is None else read_neutral(Path(neutral)))
     transfer, _ = pair_transfer(target, Path(base), Path(wrap), unit_metres=1.0, native_count=smpl.vertex_count)
     return SmplMeshConverter(smpl, transfer, layer, inversion, gender)

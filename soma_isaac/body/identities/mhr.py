@@ -115,6 +115,21 @@ class MhrIdentity(IdentityModel):
         )
         return cls(target, module, transfer, triangles, device)
 
+    def posed_points(self, coefficients: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+        """Posed native meshes [B, Vn, 3] float32 m of shape coefficients [B, 45] and model parameters [B, 204].
+
+        Model parameters are MHR's own: translation, pose, and the scales from 136 on.
+        """
+        import torch
+
+        def tensor(values: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(np.array(values, dtype=np.float32)).to(self._device)
+
+        with torch.no_grad():
+            face = torch.zeros(len(coefficients), _FACE_COUNT, device=self._device)
+            points, _ = self._module(tensor(coefficients), tensor(parameters), face)
+        return points.cpu().numpy() * np.float32(MHR_SPEC.unit_metres)
+
     def _native(self, coefficients: np.ndarray, groups: Mapping[str, np.ndarray]) -> np.ndarray:
         import torch
 
