@@ -1,0 +1,1 @@
+"""The panel's logic in plain Python (presenter, preview, jobs) and its widgets (panel, only omni.ui)."""

@@ -1,0 +1,129 @@
+"""What a user chose, and what can be chosen: plain values that two views can share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+TEMPLATE = "template"
+LODS = ("low", "mid", "xlo")
+STILL_POSES = ("T-pose", "bind pose")
+MOTION_SUFFIXES = (".npz", ".bvh")
+CLIPS_SHOWN = 500
+SIZE_RANGE = (0.5, 1.5)
+SPEED_RANGE = (0.1, 3.0)
+
+
+@dataclass(frozen=True)
+class BodyChoice:
+    """Which body.
+
+    Attributes:
+        backend: ``template`` or an identity model.
+        preset: A named body of the open shape space, or ``None``.
+        coefficients: Of the identity model; ``None`` for its defaults or those of the preset.
+        size: Factor on the whole body.
+        lod: Level of detail.
+        twist: Drive the twist helpers.
+        correctives: Add pose correctives.
+        assets: Folder in SOMA-X layout for identity models that need files, or ``None``.
+    """
+
+    backend: str = TEMPLATE
+    preset: str | None = None
+    coefficients: tuple[float, ...] | None = None
+    size: float = 1.0
+    lod: str = "low"
+    twist: bool = True
+    correctives: bool = False
+    assets: str | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A motion that can be chosen.
+
+    Attributes:
+        name: Path below the folder, with ``/``.
+        path: The file.
+    """
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ViewChoice:
+    """How to look at it.
+
+    Attributes:
+        skeleton: Draw the bones over the picture.
+        robot: Stand a G1 beside the body.
+        turn: Angle of the camera around the body [deg].
+        size: (width, height) of the picture in pixels.
+    """
+
+    skeleton: bool = False
+    robot: bool = False
+    turn: float = 0.0
+    size: tuple[int, int] = (400, 400)
+
+
+@dataclass(frozen=True)
+class PreviewRequest:
+    """Everything that a picture depends on.
+
+    Attributes:
+        body: Which body.
+        clip: The motion, or ``None`` for a still pose.
+        still: Which of ``STILL_POSES``, where there is no clip.
+        time: Seconds into the clip.
+        view: How to look at it.
+        references: Folder with prepared G1 references.
+    """
+
+    body: BodyChoice
+    clip: Clip | None
+    still: str
+    time: float
+    view: ViewChoice
+    references: str
+
+
+@dataclass(frozen=True)
+class SliderSpec:
+    """One shape slider.
+
+    Attributes:
+        name: As the identity model calls it.
+        low: Lowest sensible value.
+        high: Highest sensible value.
+        unit: What a value means.
+    """
+
+    name: str
+    low: float
+    high: float
+    unit: str
+
+
+def list_clips(folder: str) -> tuple[Clip, ...]:
+    """Motion files in a folder and below, by name; at most ``CLIPS_SHOWN``.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        OSError: It cannot be read.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(2, "No such folder", str(root))
+    found = []
+    for path in root.rglob("*"):
+        if path.suffix.lower() in MOTION_SUFFIXES and not path.name.startswith(".") and path.is_file():
+            found.append(Clip(path.relative_to(root).as_posix(), str(path)))
+            if len(found) == CLIPS_SHOWN:
+                break
+    return tuple(sorted(found, key=lambda clip: clip.name))

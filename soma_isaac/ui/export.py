@@ -1,0 +1,47 @@
+"""The panel's export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soma_isaac.errors import InputRejected
+from soma_isaac.ui.choices import STILL_POSES, TEMPLATE, PreviewRequest
+
+
+def write_body(request: PreviewRequest, path: str, overwrite: bool) -> str:
+    """Export what a request shows; one line about the file.
+
+    Args:
+        request: The body, and the clip or pose.
+        path: The file; its suffix says what: .usd, .usda, .usdc, .glb, or .npz for the motion alone.
+        overwrite: It may take the place of another file.
+
+    Raises:
+        InputRejected: No file is named, or the export refused what it was given.
+        SomaError: The export refused; the message says why.
+        OSError: The disk refused.
+    """
+    # Hydra's configuration comes with them; the panel shall open without it.
+    from soma_isaac.pipelines.body_config import BodyExportConfig
+    from soma_isaac.pipelines.body_export import export_body
+
+    if not path:
+        raise InputRejected("name a file to export to, e.g. body.usda")
+    body = request.body
+    coefficients = None if body.coefficients is None else list(body.coefficients)
+    report = export_body(
+        BodyExportConfig(
+            motion=None if request.clip is None else request.clip.path,
+            pose=None if request.clip is not None else ("t" if request.still == STILL_POSES[0] else "bind"),
+            output=str(Path(path).expanduser()),
+            lod=body.lod,
+            identity=body.backend,
+            preset=body.preset,
+            coefficients=coefficients if body.backend != TEMPLATE else None,
+            assets=body.assets if body.backend != TEMPLATE and body.preset is None else None,
+            scale=body.size,
+            replace=overwrite,
+        )
+    )
+    left_out = " without pose correctives, which a skin cannot hold" if body.correctives else ""
+    return f"{report.path} {report.state}{left_out}: {report.frame_count} frames, {report.byte_count / 1e6:.1f} MB."

@@ -1,0 +1,327 @@
+"""What the panel's controls do: plain Python, so that any view can be put on it and tests can press it.
+
+The view calls the methods below and :meth:`Presenter.tick` once per frame, and reads :attr:`Presenter.state` when
+:attr:`Presenter.revision` has changed. No method waits for slow work: pictures, folders and exports are made in
+threads, the main job in a child process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soma_isaac.body.identities import IDENTITY_SPECS
+from soma_isaac.body.identities.presets import preset_names
+from soma_isaac.errors import InputRejected
+from soma_isaac.rig.skeleton import data_path
+from soma_isaac.ui.background import LatestWorker
+from soma_isaac.ui.choices import (
+    LODS,
+    SIZE_RANGE,
+    SPEED_RANGE,
+    STILL_POSES,
+    TEMPLATE,
+    BodyChoice,
+    Clip,
+    PreviewRequest,
+    ViewChoice,
+    list_clips,
+)
+from soma_isaac.ui.export import write_body
+from soma_isaac.ui.jobs import LIVE, FolderJob, g1_refs_command, jobs_python
+from soma_isaac.ui.plain_words import plain_words
+from soma_isaac.ui.state import PanelSettings, PanelState
+
+if TYPE_CHECKING:
+    from soma_isaac.ui.preview import PreviewPicture
+
+BACKENDS = (TEMPLATE, *IDENTITY_SPECS)
+RENDER_BATCH_REASON = "Batch rendering is not part of this version."
+CORRECTIVES_REASON = "This version ships without pose correctives."
+
+
+class Presenter:
+    """The state and what can be done to it.
+
+    Args:
+        settings: The configuration.
+        draw: Makes pictures, in a thread; the real renderer by default.
+        export: Writes a body, in a thread; gives one line about it. The real export by default.
+    """
+
+    def __init__(
+        self,
+        settings: PanelSettings | None = None,
+        *,
+        draw: Callable[[PreviewRequest], PreviewPicture] | None = None,
+        export: Callable[[PreviewRequest, str, bool], str] | None = None,
+    ) -> None:
+        self._settings = settings = PanelSettings() if settings is None else settings
+        folder = settings.clips_folder or str(data_path("demo_clips"))
+        self.state = PanelState(
+            body=BodyChoice(assets=settings.assets),
+            view=ViewChoice(size=settings.picture),
+            clips_folder=folder,
+            references=settings.references,
+            export_path=settings.export_path,
+        )
+        self.revision = 0
+        self.presets: tuple[str, ...] = preset_names()
+        self._preview: LatestWorker[PreviewRequest, PreviewPicture] = LatestWorker(draw or _Lazy(), "soma-preview")
+        self._listing: LatestWorker[str, tuple[Clip, ...]] = LatestWorker(list_clips, "soma-clips")
+        write = export or write_body
+        self._exports: LatestWorker[tuple[PreviewRequest, str, bool], str] = LatestWorker(
+            lambda job: write(*job), "soma-export"
+        )
+        self._job: FolderJob | None = None
+        self._asked: PreviewRequest | None = None
+        self._listing.ask(folder)
+
+    # What the view reads besides the state.
+
+    @property
+    def correctives_reason(self) -> str:
+        """Why there are no correctives; empty if there are."""
+        return "" if data_path("SOMA_correctives.safetensors").is_file() else CORRECTIVES_REASON
+
+    @property
+    def render_batch_reason(self) -> str:
+        """Why "Render batch" cannot be pressed."""
+        return RENDER_BATCH_REASON
+
+    @property
+    def job_live(self) -> bool:
+        """Whether the main job runs."""
+        return self.state.job.state in LIVE
+
+    # The body.
+
+    def choose_backend(self, name: str) -> None:
+        """Take another identity model, with its neutral body."""
+        if name in BACKENDS:
+            self._body(backend=name, preset=None, coefficients=None)
+
+    def choose_preset(self, name: str | None) -> None:
+        """Take a named body of the open shape space; ``None`` for its mean."""
+        self._body(backend="soma", preset=name, coefficients=None)
+
+    def set_coefficient(self, index: int, value: float) -> None:
+        """Move one shape slider; the others stay where they are."""
+        values = list(self.state.body.coefficients or self.state.coefficients)
+        if index < len(values) and values[index] != value:
+            values[index] = float(value)
+            self._change(coefficients=tuple(values))
+            self._body(coefficients=tuple(values), preset=None)
+
+    def reset_shape(self) -> None:
+        """Back to the neutral body of the identity model, in its own size."""
+        self._body(coefficients=None, preset=None, size=1.0)
+
+    def set_size(self, value: float) -> None:
+        """Overall size, within ``SIZE_RANGE``."""
+        self._body(size=_clamped(value, SIZE_RANGE))
+
+    def set_lod(self, name: str) -> None:
+        """Level of detail."""
+        if name in LODS:
+            self._body(lod=name)
+
+    def set_twist(self, on: bool) -> None:
+        """Twist helpers on or off."""
+        self._body(twist=bool(on))
+
+    def set_correctives(self, on: bool) -> None:
+        """Pose correctives on or off, where there are any."""
+        if on and self.correctives_reason:
+            self._change(error=self.correctives_reason)
+        else:
+            self._body(correctives=bool(on))
+
+    # The motion.
+
+    def open_folder(self, folder: str) -> None:
+        """Look for motions in another folder; an empty name is that of the bundled clips."""
+        folder = folder.strip() or str(data_path("demo_clips"))
+        self._change(clips_folder=folder, clips=(), message="", error="")
+        self._listing.ask(folder)
+
+    def choose_clip(self, clip: Clip) -> None:
+        """Show a motion from its start."""
+        self._change(clip=clip, time=0.0, duration=0.0, error="")
+
+    def choose_still(self, pose: str) -> None:
+        """Show a still pose."""
+        if pose in STILL_POSES:
+            self._change(clip=None, still=pose, time=0.0, duration=0.0, playing=False, error="")
+
+    def play(self, on: bool) -> None:
+        """Let time run or stop it; at the end it starts over."""
+        if on and self.state.clip is None:
+            self._change(error="Choose a clip to play.")
+        else:
+            self._change(playing=bool(on))
+
+    def seek(self, time: float) -> None:
+        """Go to a time in the clip [s]."""
+        self._change(time=_clamped(time, (0.0, self.state.duration)))
+
+    def set_speed(self, value: float) -> None:
+        """Speed of the playback, within ``SPEED_RANGE``."""
+        self._change(speed=_clamped(value, SPEED_RANGE))
+
+    # The view.
+
+    def show_skeleton(self, on: bool) -> None:
+        """Bones over the picture."""
+        self._view(skeleton=bool(on))
+
+    def show_robot(self, on: bool) -> None:
+        """A G1 beside the body."""
+        self._view(robot=bool(on))
+
+    def set_turn(self, degrees: float) -> None:
+        """Angle of the camera around the body [deg]."""
+        self._view(turn=_clamped(degrees, (-180.0, 180.0)))
+
+    # Jobs.
+
+    def set_references(self, folder: str) -> None:
+        """Where prepared G1 references go."""
+        self._change(references=folder.strip() or self._settings.references)
+
+    def set_only_clip(self, on: bool) -> None:
+        """The main job for the chosen clip alone, or for all in the folder."""
+        self._change(only_clip=bool(on))
+
+    def prepare_references(self) -> None:
+        """Start the main job; nothing happens while one runs."""
+        if self.job_live:
+            return
+        state = self.state
+        if state.only_clip and state.clip is None:
+            self._change(error="Choose a clip, or switch 'only the chosen clip' off.")
+            return
+        source = state.clip.path if state.only_clip and state.clip is not None else state.clips_folder
+        out = Path(state.references).expanduser().resolve()
+        try:
+            python = jobs_python(self._settings.jobs_python or None)
+            job = FolderJob(g1_refs_command(_absolute(source), str(out), python, self._settings.workers), out)
+            job.start()
+        except (InputRejected, OSError) as error:
+            self._change(error=plain_words(error))
+            return
+        self._job = job
+        self._change(job=job.status, message="", error="")
+
+    def cancel_job(self) -> None:
+        """Cancel the main job."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def set_export_path(self, path: str) -> None:
+        """Where the export goes."""
+        self._change(export_path=path.strip())
+
+    def set_overwrite(self, on: bool) -> None:
+        """Whether the export may take the place of another file."""
+        self._change(overwrite=bool(on))
+
+    def export(self) -> None:
+        """Write the body with the chosen motion or pose to ``export_path``; nothing happens while one runs."""
+        if not self.state.exporting:
+            self._change(exporting=True, message="", error="")
+            self._exports.ask((self.request(), self.state.export_path, self.state.overwrite))
+
+    def dismiss(self) -> None:
+        """Take messages away."""
+        self._change(message="", error="")
+
+    # Life.
+
+    def request(self) -> PreviewRequest:
+        """The picture that the state asks for."""
+        state = self.state
+        return PreviewRequest(state.body, state.clip, state.still, state.time, state.view, state.references)
+
+    def tick(self, elapsed_s: float) -> None:
+        """Let ``elapsed_s`` [s] pass: play, collect what came in, ask for what is missing. Call it once per frame."""
+        state = self.state
+        if state.playing and state.duration > 0.0:
+            # A new picture is asked for when the last one has come: a slow machine shows fewer, not later ones.
+            self._change(time=(state.time + elapsed_s * state.speed) % state.duration)
+        self._collect()
+        request = self.request()
+        if request != self._asked and not (self.state.playing and self._preview.busy):
+            self._asked = request
+            self._preview.ask(request)
+        if self.state.busy != self._preview.busy:
+            self._change(busy=self._preview.busy)
+
+    def close(self) -> None:
+        """End everything that was started: threads, and a running job."""
+        if self._job is not None:
+            self._job.close()
+        for worker in (self._preview, self._listing, self._exports):
+            worker.close()
+
+    def _collect(self) -> None:
+        drawn = self._preview.take()
+        if drawn is not None and drawn.answer is not None:
+            self._show(drawn.asked, drawn.answer)
+        elif drawn is not None:
+            self._change(error=drawn.error, playing=False)
+        listed = self._listing.take()
+        if listed is not None and listed.asked == self.state.clips_folder:
+            self._change(clips=listed.answer or (), error=listed.error or self.state.error)
+        exported = self._exports.take()
+        if exported is not None:
+            self._change(exporting=False, message=exported.answer or "", error=exported.error)
+        if self._job is not None and self._job.status != self.state.job:
+            ended_before = self.state.job.ended
+            self._change(job=self._job.status)
+            if self.state.job.ended != ended_before:
+                self._asked = None  # the G1 may have a reference now
+
+    def _show(self, request: PreviewRequest, picture: PreviewPicture) -> None:
+        state = self.state
+        self._change(picture=picture, note=picture.note)
+        if request.clip == state.clip:
+            self._change(duration=picture.duration)
+        # Sliders that the user has moved in the meantime stay where they are.
+        if request.body == state.body:
+            self._change(sliders=picture.sliders, coefficients=picture.coefficients)
+
+    def _body(self, **changes: Any) -> None:
+        self._change(body=replace(self.state.body, **changes), error="")
+
+    def _view(self, **changes: Any) -> None:
+        self._change(view=replace(self.state.view, **changes))
+
+    def _change(self, **changes: Any) -> None:
+        if any(getattr(self.state, name) != value for name, value in changes.items()):
+            self.state = replace(self.state, **changes)
+            self.revision += 1
+
+
+class _Lazy:
+    """The real renderer, imported and made in the thread that uses it."""
+
+    def __init__(self) -> None:
+        self._draw: Callable[[PreviewRequest], PreviewPicture] | None = None
+
+    def __call__(self, request: PreviewRequest) -> PreviewPicture:
+        if self._draw is None:
+            from soma_isaac.ui.preview import PreviewRenderer
+
+            self._draw = PreviewRenderer().draw
+        return self._draw(request)
+
+
+def _clamped(value: float, limits: tuple[float, float]) -> float:
+    return min(max(float(value), limits[0]), limits[1])
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())

@@ -1,0 +1,90 @@
+"""The configuration of the panel and everything that it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from soma_isaac.ui.choices import STILL_POSES, BodyChoice, Clip, SliderSpec, ViewChoice
+from soma_isaac.ui.jobs import JobStatus
+
+if TYPE_CHECKING:
+    from soma_isaac.ui.preview import PreviewPicture
+
+
+@dataclass(frozen=True)
+class PanelSettings:
+    """What the application or the user configures.
+
+    Attributes:
+        clips_folder: Where motions are looked for; the bundled clips by default.
+        references: Where prepared G1 references go.
+        export_path: Where an export goes at first.
+        assets: Folder in SOMA-X layout, or ``None``.
+        jobs_python: Python of the main job; looked for if empty.
+        workers: Processes of the main job.
+        picture: (width, height) of the picture in pixels.
+    """
+
+    clips_folder: str = ""
+    references: str = "out/g1_refs"
+    export_path: str = "out/body.usda"
+    assets: str | None = None
+    jobs_python: str = ""
+    workers: int = 1
+    picture: tuple[int, int] = (400, 400)
+
+
+@dataclass(frozen=True, eq=False)
+class PanelState:
+    """Everything a view shows.
+
+    Attributes:
+        body: The body.
+        view: How it is looked at.
+        clip: The chosen motion, ``None`` for a still pose.
+        still: The still pose, shown where there is no clip.
+        clips_folder: Where motions are looked for.
+        clips: What was found there.
+        references: Where prepared G1 references go.
+        playing: Whether time runs.
+        speed: Of the playback.
+        time: Seconds into the clip.
+        duration: Of the clip [s]; 0 for a still pose or while it is not known.
+        sliders: Of the identity model shown.
+        coefficients: Their values.
+        picture: The newest picture, ``None`` before the first.
+        busy: Whether a newer picture is being made.
+        only_clip: The main job is for the chosen clip alone rather than for all in the folder.
+        job: The main job.
+        export_path: Where the export goes.
+        overwrite: Whether the export may take the place of another file.
+        exporting: Whether an export runs.
+        note: Something to know about the picture.
+        message: How the last action ended.
+        error: What went wrong, in plain words; empty if nothing did.
+    """
+
+    body: BodyChoice
+    view: ViewChoice
+    clips_folder: str
+    references: str
+    export_path: str
+    clip: Clip | None = None
+    still: str = STILL_POSES[0]
+    clips: tuple[Clip, ...] = ()
+    playing: bool = False
+    speed: float = 1.0
+    time: float = 0.0
+    duration: float = 0.0
+    sliders: tuple[SliderSpec, ...] = ()
+    coefficients: tuple[float, ...] = ()
+    picture: PreviewPicture | None = None
+    busy: bool = True
+    only_clip: bool = False
+    job: JobStatus = JobStatus()
+    overwrite: bool = False
+    exporting: bool = False
+    note: str = ""
+    message: str = ""
+    error: str = ""
