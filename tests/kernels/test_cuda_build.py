@@ -7,7 +7,7 @@ import warp as wp
 
 BODY_KERNELS = {
     "align": {"align_kernel"},
-    "correctives": {"inputs_kernel", "hidden_units_kernel", "correct_vertices_kernel"},
+    "correctives": {"inputs_kernel", "hidden_units_kernel", "correct_vertices_kernel", "units_adjoint_kernel"},
     "lbs_adjoint": {"points_adjoint_kernel", "columns_adjoint_kernel"},
     "closest": {"closest_triangle_kernel", "ride_kernel"},
     "repose": {"repose_kernel"},
@@ -18,6 +18,7 @@ BODY_KERNELS = {
     "normals": {"triangle_areas_kernel", "vertex_normals_kernel", "body_normals_kernel"},
     "clip_sampling": {"advance_kernel", "reset_kernel", "sample_clips_kernel"},
     "proxies": {"pose_proxies_kernel"},
+    "fabric": {"fabric_points_kernel"},
 }
 
 

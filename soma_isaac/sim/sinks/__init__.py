@@ -6,6 +6,9 @@ from typing import Protocol
 
 from soma_isaac.sim.stepper import PosedGroup
 
+ROW_ATTRIBUTE = "soma:row"
+"""Integer attribute of a mesh prim: which member of the group it shows; Fabric orders prims in its own way."""
+
 
 class VertexSink(Protocol):
     """Takes one group's pose after every step."""
