@@ -181,7 +181,8 @@ def real_clip(clip: Path, folder: Path, models: Path) -> list[str]:
     spine = np.isin(np.arange(22), (6, 9))
     found.append(
         f"- SMPL to SOMA to SMPL: {turned[:, ~spine].max():.1e} deg at most, spine2 and spine3 "
-        f"{turned[:, spine].max():.1f} deg (their sum is exact), translation {1e3 * np.abs(first.trans - second.trans).max():.1e} mm"
+        f"{turned[:, spine].max():.1f} deg (their sum is exact), translation "
+        f"{1e3 * np.abs(first.trans - second.trans).max():.1e} mm"
     )
     soma = [open_npz(path / f"soma/{clip.name}").read("poses") for path in (joints, back)]
     worst = np.degrees(geodesic_angle(*soma)).max(axis=0)
