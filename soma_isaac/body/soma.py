@@ -111,6 +111,11 @@ class SomaBody:
         return self._arrays.influences
 
     @property
+    def correctives(self) -> CorrectiveArrays | None:
+        """Pose correctives, if the body has them."""
+        return self._arrays.correctives
+
+    @property
     def corrected(self) -> bool:
         """Whether the body has pose correctives."""
         return self._arrays.correctives is not None

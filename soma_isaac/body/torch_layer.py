@@ -16,6 +16,7 @@ import warp as wp
 from soma_isaac.body.identity import anchor_pose
 from soma_isaac.body.layer import UNITS_PER_METRE, SomaLayer
 from soma_isaac.body.scales import BONE_SCALE_JOINTS, BONE_SCALE_JOINTS_56
+from soma_isaac.body.torch_correctives import TorchCorrectives
 from soma_isaac.body.torch_fit import TorchFit, alignments, expanded_bind, reposed_bind, skin_matrices
 from soma_isaac.body.torch_identity import TorchIdentity
 from soma_isaac.body.torch_pose import Kinematics, PoseConstants, rigid_inverse, rotation_matrices
@@ -65,8 +66,7 @@ class TorchSomaLayer(torch.nn.Module):
         self._rest_skin: Skinning | None = None
         self._linear: tuple[torch.Tensor, torch.Tensor] | None = None
         self._identity: TorchIdentity | None = None
-        self._squash = False
-        self._correctives: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+        self._correctives: TorchCorrectives | None = None
         self._scale_slots = torch.tensor([PUBLIC_JOINT_NAMES.index(n) for n in BONE_SCALE_JOINTS], device=self.device)
 
     def forward(
@@ -198,28 +198,10 @@ class TorchSomaLayer(torch.nn.Module):
     def _offsets(self, transforms: torch.Tensor) -> torch.Tensor:
         """Corrective offsets [B, V, 3] m."""
         if self._correctives is None:
-            self._correctives = self._corrective_tensors()
-        bind, first, second = self._correctives
-        unit = torch.eye(3, device=self.device)
-        inputs = (bind.transpose(-1, -2) @ self._kinematics.local_rotations(transforms) - unit)[..., :2].flatten(1)
-        hidden = torch.relu(inputs @ first)
-        if self._squash:
-            hidden = torch.tanh(hidden)
-        return torch.sparse.mm(second, hidden.T).T.unflatten(-1, (-1, 3))
-
-    def _corrective_tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Bind rotations [P, 3, 3], the first layer [6 P, K] and the second [3 V, K] (sparse)."""
-        weights = self.layer.level_correctives
-        assert weights is not None
-        self._squash = weights.squash
-        first, second = weights.matrices()
-        rows = second.T.tocoo()
-        index = torch.from_numpy(np.stack(rows.coords).astype(np.int64))
-        values = torch.from_numpy(rows.data.astype(np.float32))
-        sparse = torch.sparse_coo_tensor(index, values, rows.shape, check_invariants=False).coalesce()
-        bind = torch.from_numpy(weights.bind_rotations.copy()).to(self.device)
-        dense = torch.from_numpy(first.toarray().astype(np.float32)).to(self.device)
-        return bind, dense, sparse.to(self.device)
+            weights, arrays = self.layer.level_correctives, self.layer.body.correctives
+            assert weights is not None and arrays is not None
+            self._correctives = TorchCorrectives(weights, arrays, self._skin)
+        return self._correctives.offsets(self._kinematics.local_rotations(transforms))
 
     def _shaped(self, given: Mapping[str, torch.Tensor | None], extras: tuple[str, ...], repose: bool) -> PoseConstants:
         """Constants of the identity model's bodies, or of the template."""

@@ -10,10 +10,11 @@ import torch
 import warp as wp
 
 from soma_isaac.body.buffers import run_parallel
+from soma_isaac.kernels.correctives import CPU_LANES
 from soma_isaac.kernels.lbs import Influences, launch_blend
 from soma_isaac.kernels.lbs_adjoint import JointVertices, joint_vertices, launch_blend_adjoint
 
-_PART_ROWS = 16
+_PART_ROWS = CPU_LANES
 
 
 class Skinning:
@@ -68,8 +69,10 @@ def torch_stream(device: wp.Device) -> Iterator[None]:
 
 
 def warp_view(tensor: torch.Tensor, dtype: Any) -> wp.array:
-    """The tensor's memory as a Warp array of vectors or matrices, without a copy."""
-    return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False)
+    """The memory of a contiguous tensor as a Warp array, without a copy."""
+    # torch leaves the strides of dimensions of size 1 as they come; Warp takes them at their word.
+    canonical = tensor.detach().view(-1).view(tensor.shape)
+    return wp.from_torch(canonical, dtype=dtype, requires_grad=False)
 
 
 def _rows(array: wp.array, rows: slice) -> wp.array:

@@ -130,6 +130,20 @@ class OffsetTable(NamedTuple):
     values: wp.array
 
 
+class UnitTable(NamedTuple):
+    """Device arrays of the second layer by hidden unit, for gradients.
+
+    Attributes:
+        offsets: [K + 1] int32; unit k owns the entries ``offsets[k]`` to ``offsets[k + 1]``.
+        vertices: [E] int32.
+        values: [E] vec3, m, offset for a unit of 1.
+    """
+
+    offsets: wp.array
+    vertices: wp.array
+    values: wp.array
+
+
 def lane_count(batch: int, device: wp.Device) -> int:
     """Bodies per tile L: 1 for a single body."""
     if batch == 1:
@@ -267,6 +281,25 @@ def correct_vertices_kernel(
     points_out[body, vertex] = points[body % points.shape[0], vertex] + scales[body % scales.shape[0]] * offset
 
 
+@wp.kernel
+def units_adjoint_kernel(
+    # rig
+    offsets: wp.array(dtype=wp.int32),
+    vertices: wp.array(dtype=wp.int32),
+    values: wp.array(dtype=wp.vec3),
+    # forward in
+    gradients: wp.array(dtype=wp.vec3, ndim=2),
+    # out
+    units_out: wp.array(dtype=wp.float32, ndim=2),
+):
+    """Gradient of one hidden unit of one body."""
+    body, unit = wp.tid()
+    total = float(0.0)
+    for entry in range(offsets[unit], offsets[unit + 1]):
+        total += wp.dot(values[entry], gradients[body, vertices[entry]])
+    units_out[body, unit] = total
+
+
 def launch_inputs(
     table: HiddenTable, *, transforms: wp.array, features_out: wp.array, record: bool = False
 ) -> wp.Launch | None:
@@ -378,4 +411,28 @@ def launch_correct(
         outputs=[points_out],
         device=device,
         record_cmd=record,
+    )
+
+
+def launch_units_adjoint(table: UnitTable, *, gradients: wp.array, units_out: wp.array) -> None:
+    """Gradients of the hidden units of B bodies.
+
+    Args:
+        table: The second layer by unit.
+        gradients: [B, V] vec3, gradients of the offsets.
+        units_out: [B, K] float32.
+
+    Raises:
+        InputRejected: A shape or a device does not fit.
+    """
+    batch, count = units_out.shape
+    check_array("offsets", table.offsets, (count + 1,), units_out.device)
+    check_array("vertices", table.vertices, table.values.shape, units_out.device)
+    check_array("gradients", gradients, (batch, None), units_out.device)
+    wp.launch(
+        units_adjoint_kernel,
+        dim=(batch, count),
+        inputs=[*table, gradients],
+        outputs=[units_out],
+        device=units_out.device,
     )

@@ -261,8 +261,9 @@ def test_one_and_many_combine(plain, layer, options):
     assert all(value.grad is not None and value.grad.abs().max() > 0.0 for value in given.values())
 
 
-def test_types_and_layouts_of_memory_do_not_matter(layer):
-    values = example(layer, seed=7)
+@pytest.mark.parametrize("bodies", [2, 1])
+def test_types_and_layouts_of_memory_do_not_matter(layer, bodies):
+    values = example(layer, bodies, seed=7)
     expected = run(layer, tensors(values))
     odd = {}
     for name, value in values.items():
