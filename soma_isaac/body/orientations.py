@@ -59,14 +59,18 @@ def reference_orientations(source: Rig | ArrayLike | None = None) -> np.ndarray:
     return rotations
 
 
-def absolute_from_relative(rotations: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def absolute_from_relative(
+    rotations: np.ndarray, reference: np.ndarray, parents: np.ndarray | None = None
+) -> np.ndarray:
     """Absolute local rotations of the rig ``O_p^T R O_j`` from rotations relative to a reference pose.
 
     Args:
         rotations: [..., 77, 3, 3].
         reference: [78, 3, 3] from :func:`reference_orientations`.
+        parents: [78] parents of the joints of another rig; SOMA's public joints by default.
     """
-    return np.swapaxes(reference[_PARENTS], -1, -2) @ rotations @ reference[1:]
+    above = _PARENTS if parents is None else parents[1:]
+    return np.swapaxes(reference[above], -1, -2) @ rotations @ reference[1:]
 
 
 def relative_from_absolute(rotations: np.ndarray, reference: np.ndarray) -> np.ndarray:

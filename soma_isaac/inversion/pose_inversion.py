@@ -338,7 +338,7 @@ class PoseInversion:
         rotations, translation = self._pose(batch)
         return PoseInversionResult(
             rotations=rotations,
-            absolute_rotations=absolute_from_relative(rotations, self.body.orientations),
+            absolute_rotations=absolute_from_relative(rotations, self.body.orientations, self.body.layout.parents),
             root_translation=translation,
             per_vertex_error=self._errors(batch, targets, missing),
             vertex_weights=batch.body.vertex_weights.numpy(),
