@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from soma_isaac.body import SomaBody
 from soma_isaac.formats.rig_usd import load_template_rig
@@ -43,26 +43,6 @@ def make_motion(frames, fps, seed, spread=0.5):
 @pytest.fixture(scope="session")
 def motions():
     return [make_motion(7, 30.0, 1), make_motion(4, 120.0, 2), make_motion(1, 50.0, 3)]
-
-
-def oracle_pose(motion, time):
-    """Rotations [77, 3, 3] and hips [3] at a time, by scipy in float64."""
-    if motion.frame_count == 1:
-        return motion.rotations[0], motion.root_translation[0]
-    position = np.clip(time * motion.fps, 0.0, motion.frame_count - 1)
-    frame = min(int(position), motion.frame_count - 2)
-    share = position - frame
-    rotations = [
-        Slerp([0.0, 1.0], Rotation.from_matrix(motion.rotations[frame : frame + 2, joint]))(share).as_matrix()
-        for joint in range(77)
-    ]
-    root = motion.root_translation
-    return np.array(rotations), root[frame] * (1.0 - share) + root[frame + 1] * share
-
-
-@pytest.fixture(scope="session", name="oracle_pose")
-def oracle_pose_fixture():
-    return oracle_pose
 
 
 @pytest.fixture(scope="session", name="make_motion")

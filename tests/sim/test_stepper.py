@@ -14,6 +14,7 @@ from soma_isaac.body import SomaBody
 from soma_isaac.errors import InputRejected
 from soma_isaac.sim import BodyGroup, BodyStepper, ClipLibrary
 from soma_isaac.sim.stepper import Z_UP_FROM_Y_UP
+from tests.oracles.clip_pose import clip_pose
 
 
 def placement(x, angle):
@@ -35,7 +36,7 @@ def expected_vertices(body, identity, oracle, place):
     return vertices @ place[:3, :3].T + place[:3, 3]
 
 
-def test_vertices_are_the_layers_at_each_bodys_own_time(body, identities, motions, library, oracle_pose):
+def test_vertices_are_the_layers_at_each_bodys_own_time(body, identities, motions, library):
     places = np.array([placement(-1.0, 0.3), placement(0.0, 0.0), placement(2.0, -2.0)])
     stepper = BodyStepper(
         library,
@@ -52,7 +53,7 @@ def test_vertices_are_the_layers_at_each_bodys_own_time(body, identities, motion
     np.testing.assert_allclose(stepper.times.numpy(), clock, atol=1e-12)
     posed = stepper.groups[0]
     for row, clip in enumerate([0, 1, 0]):
-        expected = expected_vertices(body, identities, oracle_pose(motions[clip], clock[row]), places[row])[row]
+        expected = expected_vertices(body, identities, clip_pose(motions[clip], clock[row]), places[row])[row]
         assert np.linalg.norm(posed.pose.vertices.numpy()[row] - expected, axis=1).max() < 1e-5
     np.testing.assert_array_equal(posed.normals.numpy(), body.normals(posed.pose.vertices).numpy())
 
@@ -89,7 +90,7 @@ def test_only_the_named_bodies_move(body, library):
     np.testing.assert_allclose(stepper.times.numpy(), [0.06, 0.06, 0.04, 0.06], atol=1e-12)
 
 
-def test_reset_of_some_and_a_new_clip(body, library, motions, oracle_pose):
+def test_reset_of_some_and_a_new_clip(body, library, motions):
     identity = body.prepare()
     stepper = BodyStepper(library, [BodyGroup(body, identity, 3)], playing=0, phases=[0.0, 0.05, 0.1])
     stepper.step(0.07)
@@ -100,11 +101,11 @@ def test_reset_of_some_and_a_new_clip(body, library, motions, oracle_pose):
     stepper.assign([2], playing=1, phases=0.012, loop=False, placements=placement(1.0, 1.0))
     stepper.reset([2])
     stepper.step(0.0)
-    expected = expected_vertices(body, identity, oracle_pose(motions[1], 0.012), placement(1.0, 1.0))[0]
+    expected = expected_vertices(body, identity, clip_pose(motions[1], 0.012), placement(1.0, 1.0))[0]
     assert np.linalg.norm(stepper.groups[0].pose.vertices.numpy()[2] - expected, axis=1).max() < 1e-5
 
 
-def test_groups_of_different_detail_share_the_clocks(rig, body, library, motions, oracle_pose):
+def test_groups_of_different_detail_share_the_clocks(rig, body, library, motions):
     coarse = SomaBody(rig, lod="xlo", threads=1)
     stepper = BodyStepper(
         library,
@@ -117,7 +118,7 @@ def test_groups_of_different_detail_share_the_clocks(rig, body, library, motions
     assert fine.pose.vertices.shape == (1, body.vertex_count)
     assert rough.pose.vertices.shape == (2, coarse.vertex_count)
     np.testing.assert_allclose(fine.pose.joints.numpy()[0], rough.pose.joints.numpy()[0], atol=1e-6)
-    rotations, hips = oracle_pose(motions[0], 0.13)
+    rotations, hips = clip_pose(motions[0], 0.13)
     expected = coarse.pose(coarse.prepare(), rotations[None], hips[None]).vertices.numpy()[0]
     assert np.linalg.norm(rough.pose.vertices.numpy()[1] - expected, axis=1).max() < 1e-5
 
