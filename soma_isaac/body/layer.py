@@ -25,9 +25,12 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.formats.corrective_model import CorrectiveWeights, read_correctives
 from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.rig.rig import Rig
+from soma_isaac.rig.skeleton import data_path
 
 UNITS_PER_METRE: Mapping[str, float] = {"m": 1.0, "cm": 100.0, "mm": 1000.0}
 TEMPLATE = "template"
+OPEN_CORRECTIVES = "open"
+OPEN_CORRECTIVES_FILE = "SOMA_correctives.safetensors"
 
 
 class SomaLayer:
@@ -76,7 +79,8 @@ class SomaLayer:
             assets: Folder in SOMA-X layout with the identity model's files.
             model_path: The identity model's own file, where it does not lie in ``assets``.
             identity_options: Options of :func:`soma_isaac.body.identities.load_identity`.
-            correctives: Pose correctives, loaded or as a file; without them :meth:`pose` has none.
+            correctives: Pose correctives, loaded or as a file; ``open`` are those that ship with soma_isaac. Without
+                them :meth:`pose` has none.
             reference_pose: [78, 3, 3] world rotations of the joints at zero pose; the rig's T-pose by default.
             twist: Drive the twist helpers; otherwise they are folded into their parents.
             twist_anchor: Pose in which twist is zero: the body's own ``bind`` pose, the ``template``'s (SOMA-X from
@@ -102,7 +106,8 @@ class SomaLayer:
         target, model = _identity_model(rig, lod, identity, assets, model_path, identity_options or {})
         self.identity_model: IdentityModel | None = model
         if isinstance(correctives, (str, Path)):
-            correctives = read_correctives(Path(correctives))
+            path = data_path(OPEN_CORRECTIVES_FILE) if correctives == OPEN_CORRECTIVES else Path(correctives)
+            correctives = read_correctives(path)
         self.level_correctives: CorrectiveWeights | None = None
         compiled = None
         if correctives is not None:

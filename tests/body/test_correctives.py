@@ -192,3 +192,21 @@ def test_models_of_other_bodies_and_bodies_without_a_model_are_refused(rig, weig
         layer.pose(np.zeros((1, 77, 3)), correctives=True)
     body = SomaBody(rig, lod="low")
     assert compile_correctives(level_correctives(weights, rig, "low"), body.layout, body.device).hidden.squash
+
+
+@pytest.mark.parametrize("lod", ["mid", "low", "xlo"])
+def test_the_open_correctives_move_the_skin_of_a_bent_elbow_and_nothing_at_the_bind_pose(rig, lod, bind_pose):
+    layer = SomaLayer(rig, lod=lod, correctives="open")
+    layer.prepare_identity()
+    assert np.abs(rest_offsets(layer, bind_pose[0])).max() < 1e-5
+    bent = np.zeros((1, 77, 3))
+    bent[0, layer.joint_names.index("LeftForeArm") - 1] = [0.0, -1.8, 0.0]
+    moved, plain = (layer.pose(bent, correctives=on).vertices.numpy()[0] for on in (True, False))
+    distance = np.linalg.norm(moved - plain, axis=1)
+    straight = layer.pose(np.zeros((1, 77, 3)))
+    others = layer.pose(np.zeros((1, 77, 3)), correctives=False)
+    change = np.linalg.norm(straight.vertices.numpy()[0] - others.vertices.numpy()[0], axis=1)
+    assert 1e-3 < distance.max() < 0.05
+    # The head's skin does not follow an elbow.
+    head = layer.rig.mesh(lod).points[:, 1] > 1.6
+    np.testing.assert_allclose(distance[head], change[head], atol=1e-6)
