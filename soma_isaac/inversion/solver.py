@@ -17,7 +17,8 @@ from soma_isaac.inversion.quadratic import BodyGeometry, SkinTables
 from soma_isaac.inversion.settings import InversionSettings, Penalties
 from soma_isaac.kernels.inversion_equations import Equations, Problem, Work
 from soma_isaac.kernels.inversion_kinematics import BodyTables, PoseState, RigTables
-from soma_isaac.kernels.inversion_solve import equations_kernel, solve_kernel
+from soma_isaac.kernels.inversion_normal import equations_kernel
+from soma_isaac.kernels.inversion_solve import solve_kernel
 
 _GPU_SCRATCH = 4 << 30
 """Bytes of scratch memory that bound the number of frames a GPU solves at once."""

@@ -108,62 +108,44 @@ def solve_kernel(
         pose.shifts[worker] = shifts_out[frame]
         for joint in range(1, public):
             pose.locals[worker, joint] = locals_out[frame, joint]
-        kinematics(rig, body, pose, which, worker)
-        total = evaluate(eq, rig, pose, work, task, frame, worker)
-        total += penalty(rig, body, pose, task, frame, which, worker)
-        energies_out[frame, 0] = total
+        total = wp.float64(wp.inf)
+        largest = wp.float64(wp.inf)
         damping = task.damping
-        taken = int(0)
-        for _step in range(task.steps):
-            normal_equations(eq, rig, body, pose, work, task, frame, which, worker)
-            damp(eq, work, damping, worker)
-            largest = solve_step(eq, work, task.ridge, worker)
-            take_step(eq, rig, pose, work, worker)
+        remaining = int(task.steps)
+        taken = int(-1)
+        restored = int(0)
+        # Evaluated at one place, which keeps the kernel small: the start, every try, and what is gone back to.
+        while True:
             kinematics(rig, body, pose, which, worker)
             tried = evaluate(eq, rig, pose, work, task, frame, worker)
             tried += penalty(rig, body, pose, task, frame, which, worker)
-            if tried < total:
+            accepted = int(0)
+            if taken < 0 or tried < total:
+                accepted = int(1)
+            if restored == 0 and accepted == 1:
+                if taken < 0:
+                    energies_out[frame, 0] = tried
+                else:
+                    damping = damping / _GROWTH
                 total = tried
                 taken += 1
-                damping = damping / _GROWTH
-            else:
+            elif restored == 0:
                 take_back(eq, pose, work, worker)
                 damping = wp.min(damping * _GROWTH * _GROWTH, _LARGEST_DAMPING)
-                if largest >= task.tolerance:
-                    kinematics(rig, body, pose, which, worker)
-                    evaluate(eq, rig, pose, work, task, frame, worker)
-            if largest < task.tolerance:
+            if remaining == 0 or largest < task.tolerance:
                 break
+            if restored == 1 or accepted == 1:
+                normal_equations(eq, rig, body, pose, work, task, frame, which, worker)
+                damp(eq, work, damping, worker)
+                largest = solve_step(eq, work, task.ridge, worker)
+                take_step(eq, rig, pose, work, worker)
+                remaining -= 1
+                restored = int(0)
+            else:
+                restored = int(1)
         for joint in range(1, public):
             locals_out[frame, joint] = pose.locals[worker, joint]
         shifts_out[frame] = pose.shifts[worker]
         energies_out[frame, 1] = total
         energies_out[frame, 2] = wp.float64(taken)
         frame += workers
-
-
-@wp.kernel
-def equations_kernel(
-    eq: Equations,
-    rig: RigTables,
-    body: BodyTables,
-    pose: PoseState,
-    work: Work,
-    task: Problem,
-    root_turns: wp.array(dtype=wp.mat33d),
-    locals: wp.array(dtype=wp.mat33d, ndim=2),
-    shifts: wp.array(dtype=wp.vec3d),
-    # out
-    energies_out: wp.array(dtype=wp.float64, ndim=2),
-):
-    """Energy and normal equations of one pose per worker, left in its scratch memory."""
-    frame = wp.tid()
-    which = frame % body.offsets.shape[0]
-    pose.turns[frame, 0] = root_turns[frame % root_turns.shape[0]]
-    pose.shifts[frame] = shifts[frame]
-    for joint in range(1, rig.parents.shape[0]):
-        pose.locals[frame, joint] = locals[frame, joint]
-    kinematics(rig, body, pose, which, frame)
-    energies_out[frame, 0] = evaluate(eq, rig, pose, work, task, frame, frame)
-    energies_out[frame, 1] = penalty(rig, body, pose, task, frame, which, frame)
-    normal_equations(eq, rig, body, pose, work, task, frame, which, frame)
