@@ -10,7 +10,7 @@ import warp as wp
 from numpy.typing import ArrayLike
 
 from soma_isaac.body.identity import device_array, empty_array
-from soma_isaac.body.soma import warp_device
+from soma_isaac.body.inputs import warp_device
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.smpl_model import SmplModel
 from soma_isaac.kernels.lbs import Influences, launch_blend
@@ -104,7 +104,7 @@ class SmplBody:
         """Shape bodies.
 
         Args:
-            betas: [K] or [I, K]; fewer than the model has count as zero for the rest; the mean body by default.
+            betas: [K] or [I, K]; fewer than the model has, or none, count as zero for the rest.
 
         Raises:
             InputRejected: There are more betas than the model has components, or one is not finite.
@@ -115,7 +115,7 @@ class SmplBody:
             raise InputRejected(f"betas of shape {values.shape} do not fit the {held} components of the model")
         values = frozen_array("betas", values, (None, None))
         used = values.shape[1]
-        flat = self.model.shape_directions[:used].reshape(used, -1)
+        flat = self.model.shape_directions[:used].reshape(used, 3 * self.vertex_count)
         points = self.model.points + (values @ flat).reshape(len(values), -1, 3)
         joints = self._mean_joints + np.einsum("ik,kjx->ijx", values, self._joint_directions[:used])
         points, joints = points.astype(np.float32), joints.astype(np.float32)

@@ -28,6 +28,7 @@ from soma_isaac.pipelines.run_config import DETAILS_FOLDER
 
 if TYPE_CHECKING:
     from soma_isaac.inversion.smpl_mesh import MeshMotion
+    from soma_isaac.inversion.soma_to_smpl import SmplMotion
 
 CHANGED = "the file changed after the run was planned; run again to plan it anew"
 VERSION = 1
@@ -67,9 +68,7 @@ def _to_soma(job: ConversionJob) -> tuple[bytes, dict[str, Any]]:
         motion, mesh = _from_smpl(job)
         path = BY_JOINTS if mesh is None else BY_MESH
         if mesh is not None:
-            extras["per_frame_error"] = np.stack([mesh.mean_error, mesh.largest_error], axis=1)
-            if settings["vertex_errors"]:
-                extras["per_vertex_error"] = mesh.per_vertex_error
+            extras |= _errors(mesh, settings["vertex_errors"])
             if settings["smooth"]:
                 motion = _noted(motion, "errors are those of the poses before smoothing")
     else:
@@ -163,10 +162,25 @@ def _to_smpl(job: ConversionJob) -> tuple[bytes, dict[str, Any]]:
         motion = resample(motion, settings["fps"])
     if settings["smooth"]:
         motion = smooth(motion, settings["smooth"])
-    clip = amass_from_soma(motion, settings["target"])
-    extras = {"conversion": np.array(BY_JOINTS), "provenance": provenance_array(motion.provenance)}
-    record = {**_record(motion, BY_JOINTS, {}), "model": clip.model, "gender": clip.gender}
+    extras = {"provenance": provenance_array(motion.provenance)}
+    path = BY_JOINTS if settings["smpl"] is None else BY_MESH
+    if settings["smpl"] is None:
+        clip = amass_from_soma(motion, settings["target"])
+    else:
+        from soma_isaac.pipelines.smpl_mesh import convert_to_smpl  # it loads Warp and USD
+
+        found = convert_to_smpl(motion, settings["smpl"], settings["target"], job.input)
+        clip = found.clip
+        extras |= _errors(found, settings["vertex_errors"])
+    extras["conversion"] = np.array(path)
+    record = {**_record(motion, path, extras), "model": clip.model, "gender": clip.gender}
     return amass_npz_bytes(clip, extras), {**record, "notes": [*record["notes"], *clip.notes]}
+
+
+def _errors(found: MeshMotion | SmplMotion, per_vertex: bool) -> dict[str, np.ndarray]:
+    """Arrays of a mesh path's errors."""
+    errors = {"per_frame_error": np.stack([found.mean_error, found.largest_error], axis=1)}
+    return {**errors, "per_vertex_error": found.per_vertex_error} if per_vertex else errors
 
 
 def _archive(job: ConversionJob) -> NpzArchive:

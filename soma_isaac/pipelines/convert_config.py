@@ -56,7 +56,7 @@ class ConvertConfig(FolderRunConfig):
             SOMA animations that become SMPL family parameters.
         fps: Frame rate [Hz] of the results; ``null`` keeps each clip's own.
         smooth: ``default``, ``strong`` (RTS) or ``one_euro``; ``null`` for none.
-        smpl: The user's SMPL files; with them ``amass`` and ``smpl`` convert by mesh.
+        smpl: The user's SMPL files; with them ``amass``, ``smpl`` and ``soma2smpl`` convert by mesh.
         mhr: The user's MHR files.
         target: For ``soma2smpl``: ``smpl``, ``smplh`` or ``smplx``.
         vertex_errors: Keep ``per_vertex_error`` [T, V] in results of the mesh path (9 kB per frame); their means are
@@ -90,7 +90,7 @@ def check_config(config: ConvertConfig) -> None:
     if config.source.path is None and config.mode == "run":
         raise ConfigRefused("source.path: is needed; a folder of motions or one file")
     for key, given, verbs in (
-        ("smpl.model_path", config.smpl.model_path, ("amass", "smpl")),
+        ("smpl.model_path", config.smpl.model_path, ("amass", "smpl", "soma2smpl")),
         ("mhr.model_path", config.mhr.model_path, ("mhr",)),
         ("source.up_axis", config.source.up_axis, ("amass", "smpl", "soma2smpl", "bvh")),
     ):

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from soma_isaac.body.identities.target import SomaTarget
-from soma_isaac.body.identities.transfer import pair_transfer
+from soma_isaac.body.identities.transfer import pair_transfer, read_pair
 from soma_isaac.body.layer import SomaLayer
 from soma_isaac.body.smpl_forward import SmplBody
+from soma_isaac.body.topology import TopologyTransfer
 from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.formats.amass import AmassClip
 from soma_isaac.formats.atomic import sha256_of_file
@@ -20,6 +21,8 @@ from soma_isaac.formats.smpl_model import read_smpl_model
 from soma_isaac.inversion.amass_resample import resample_clip
 from soma_isaac.inversion.pose_inversion import PoseInversion
 from soma_isaac.inversion.smpl_mesh import MeshMotion, SmplMeshConverter
+from soma_isaac.inversion.soma_to_smpl import FAMILIES, SmplMotion, SomaToSmpl
+from soma_isaac.motion.soma import SomaMotion
 
 LOD = "low"
 MODEL_KINDS = {"smpl": ("smpl", "smplh"), "smplh": ("smplh", "smpl"), "smplx": ("smplx",)}
@@ -46,30 +49,51 @@ def convert_smpl(
             gender, or several.
         RigMismatch: A file changed after the run was planned.
     """
-    kind, gender = choose_model(clip, settings, source)
+    kind, gender = choose_model(clip.model, clip.gender, settings, source)
     if fps is not None:
         clip = resample_clip(clip, fps)
-    converter = _converter(
-        kind,
-        gender,
-        *settings["models"][f"{kind}/{gender}"][0],
-        *(word for file in settings["pairs"][kind] for word in file),
-        *(settings["neutral"] or (None, None)),
-    )
+    converter = _converter(*_key(kind, gender, settings))
     return converter.convert(clip, source, up_axis, flat_hands=settings["hands"] == "flat")
 
 
-def choose_model(clip: AmassClip, settings: Mapping[str, Any], source: str) -> tuple[str, str]:
-    """Kind and gender of the model for a clip; never another gender's.
+def convert_to_smpl(motion: SomaMotion, settings: Mapping[str, Any], target: str, source: str) -> SmplMotion:
+    """Convert a SOMA motion by mesh.
+
+    Args:
+        motion: The motion.
+        settings: Of :func:`soma_isaac.pipelines.smpl_files.smpl_settings`.
+        target: ``smpl``, ``smplh`` or ``smplx``; the user must have that model.
+        source: Name of the motion.
+
+    Raises:
+        InputRejected: As :func:`convert_smpl`.
+        RigMismatch: A file changed after the run was planned.
+    """
+    gender = motion.identity.gender if motion.identity.model in FAMILIES[target] else None
+    kind, gender = choose_model(target, gender, settings, source, exact=True)
+    return _to_smpl(*_key(kind, gender, settings)).convert(motion)
+
+
+def choose_model(
+    model: str, gender: str | None, settings: Mapping[str, Any], source: str, *, exact: bool = False
+) -> tuple[str, str]:
+    """Kind and gender of the model for a clip of layout ``model``; never another gender's.
+
+    Args:
+        model: ``smpl``, ``smplh`` or ``smplx``.
+        gender: As the clip states it, or ``None``.
+        settings: Of :func:`soma_isaac.pipelines.smpl_files.smpl_settings`.
+        source: Name of the clip.
+        exact: Take no other kind either.
 
     Raises:
         InputRejected: As :func:`convert_smpl`.
     """
-    gender = clip.gender or settings["gender"]
+    gender = gender or settings["gender"]
     if gender is None:
         raise InputRejected("states no gender; smpl.gender= says which model to take for such clips", source)
     models = settings["models"]
-    for kind in MODEL_KINDS[clip.model]:
+    for kind in (model,) if exact else MODEL_KINDS[model]:
         files = models.get(f"{kind}/{gender}")
         if files is None or kind not in settings["pairs"]:
             continue
@@ -78,8 +102,19 @@ def choose_model(clip: AmassClip, settings: Mapping[str, Any], source: str) -> t
             raise InputRejected(f"there are several {kind} models of gender {gender} ({listed}); give one", source)
         return kind, gender
     raise InputRejected(
-        f"was made with a {clip.model} model of gender {gender}; smpl.model_path= has {', '.join(sorted(models))}",
+        f"needs a {model} model of gender {gender}; smpl.model_path= has {', '.join(sorted(models))}",
         source,
+    )
+
+
+def _key(kind: str, gender: str, settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What identifies a converter in this process, hashable."""
+    return (
+        kind,
+        gender,
+        *settings["models"][f"{kind}/{gender}"][0],
+        *(word for file in settings["pairs"][kind] for word in file),
+        *(settings["neutral"] or (None, None)),
     )
 
 
@@ -113,3 +148,11 @@ def _converter(
     target = SomaTarget.of(layer.rig, LOD, None if neutral is None else read_neutral(Path(neutral)))
     transfer, _ = pair_transfer(target, Path(base), Path(wrap), unit_metres=1.0, native_count=smpl.vertex_count)
     return SmplMeshConverter(smpl, transfer, layer, inversion, gender)
+
+
+@functools.lru_cache(maxsize=3)
+def _to_smpl(*key: Any) -> SomaToSmpl:
+    converter = _converter(*key)
+    base, wrap = read_pair(Path(key[4]), Path(key[6]), 1.0)
+    target = SomaTarget.of(converter.layer.rig, LOD)
+    return SomaToSmpl(converter, TopologyTransfer(wrap[target.mid_rows], target.triangles, base.points))

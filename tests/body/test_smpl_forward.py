@@ -57,6 +57,10 @@ def test_one_person_many_poses_or_many_persons(body):
     np.testing.assert_allclose(same, many, atol=2e-6)
 
 
+def test_no_betas_are_the_mean_body(body):
+    np.testing.assert_array_equal(body.shape(np.zeros(0)).rest_points, body.shape().rest_points)
+
+
 def test_parts_of_a_pose_find_their_joints(body):
     rng = np.random.default_rng(7)
     parts, hands, face = rng.normal(size=(2, 22, 3)), rng.normal(size=(2, 2, 15, 3)), rng.normal(size=(2, 3, 3))

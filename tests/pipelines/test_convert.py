@@ -185,6 +185,20 @@ def test_soma_to_smpl_and_back(run, tmp_path):
     np.testing.assert_allclose(again.rotations, first.rotations, atol=1e-6)
 
 
+def test_soma_to_smpl_by_mesh(run, tmp_path, models):
+    source = write_clips(tmp_path / "in", clip=amass(frames=12, betas=None))
+    keys = {"smpl": SmplConfig(str(models)), "fps": 60.0}
+    _, out, _ = run("amass", source, "soma", **keys)
+    assert "the model's mean body is taken" in details(out, "clip")["notes"]
+    report, there, _ = run("soma2smpl", out / "soma", "there", **keys)
+    assert report.exit_code == 0
+    archive = open_npz(there / "smpl/clip.npz")
+    assert archive.text("conversion") == "mesh" and archive.read("per_vertex_error").shape[0] == 6
+    assert details(there, "clip")["error_mm"]["mean"] < 6.0
+    report, _, _ = run("soma2smpl", out / "soma", "none", smpl=SmplConfig(str(models)), target="smplx")
+    assert "states no gender" in report.records["clip.npz"].reason  # another family's person has none here
+
+
 def test_verbs_that_keep_soma_joints(run, tmp_path):
     shared = ROOT.parent / "shared" / "data" / "soma_motion"
     if not shared.is_dir():

@@ -1,10 +1,8 @@
 """The user's model files by the names they are downloaded under; nothing is taken for another gender or kind."""
 
-import numpy as np
 import pytest
 
 from soma_isaac.errors import InputRejected
-from soma_isaac.formats.amass import AmassClip
 from soma_isaac.pipelines.config import ConfigRefused
 from soma_isaac.pipelines.run_config import SmplConfig
 from soma_isaac.pipelines.smpl_files import find_models, model_name, smpl_key, smpl_settings
@@ -78,12 +76,6 @@ def test_what_is_refused_before_any_work(tmp_path):
         smpl_settings(SmplConfig(model_path=str(touched(tmp_path / "bare", "SMPL_MALE.npz"))))
 
 
-def clip(model="smplh", gender="male"):
-    return AmassClip(
-        model, 30.0, "fps", gender, np.zeros(0), np.zeros((1, 22, 3)), None, None, np.zeros((1, 3)), (), "0" * 64
-    )
-
-
 def settings(*names, gender=None, several=False):
     files = [["a", "0"], ["b", "1"]] if several else [["a", "0"]]
     kinds = {name.partition("/")[0] for name in names}
@@ -95,20 +87,22 @@ def settings(*names, gender=None, several=False):
 
 
 def test_a_clip_gets_its_own_model_or_a_reason():
-    assert choose_model(clip(), settings("smpl/male", "smplh/male"), "c") == ("smplh", "male")
-    assert choose_model(clip(), settings("smpl/male"), "c") == ("smpl", "male")
-    assert choose_model(clip("smpl"), settings("smplh/male"), "c") == ("smplh", "male")
+    assert choose_model("smplh", "male", settings("smpl/male", "smplh/male"), "c") == ("smplh", "male")
+    assert choose_model("smplh", "male", settings("smpl/male"), "c") == ("smpl", "male")
+    assert choose_model("smpl", "male", settings("smplh/male"), "c") == ("smplh", "male")
+    with pytest.raises(InputRejected, match="needs a smpl model of gender male"):
+        choose_model("smpl", "male", settings("smplh/male"), "c", exact=True)
     with pytest.raises(InputRejected, match="smplh model of gender female.*has smplh/male"):
-        choose_model(clip(gender="female"), settings("smplh/male"), "c")
+        choose_model("smplh", "female", settings("smplh/male"), "c")
     with pytest.raises(InputRejected, match="smplx model of gender male"):
-        choose_model(clip("smplx"), settings("smplh/male"), "c")
+        choose_model("smplx", "male", settings("smplh/male"), "c")
     with pytest.raises(InputRejected, match="several smplh models of gender male"):
-        choose_model(clip(), settings("smplh/male", several=True), "c")
+        choose_model("smplh", "male", settings("smplh/male", several=True), "c")
 
 
 def test_unstated_gender_is_never_guessed():
     with pytest.raises(InputRejected, match="states no gender"):
-        choose_model(clip(gender=None), settings("smplh/male", "smplh/neutral"), "c")
+        choose_model("smplh", None, settings("smplh/male", "smplh/neutral"), "c")
     both = settings("smplh/male", "smplh/neutral", gender="neutral")
-    assert choose_model(clip(gender=None), both, "c") == ("smplh", "neutral")
-    assert choose_model(clip(gender="male"), both, "c") == ("smplh", "male")
+    assert choose_model("smplh", None, both, "c") == ("smplh", "neutral")
+    assert choose_model("smplh", "male", both, "c") == ("smplh", "male")
