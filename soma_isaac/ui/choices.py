@@ -66,7 +66,7 @@ class ViewChoice:
     skeleton: bool = False
     robot: bool = False
     turn: float = 0.0
-    size: tuple[int, int] = (400, 400)
+    size: tuple[int, int] = (440, 400)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,18 @@ from soma_isaac.ui.state import PanelState
 
 WINDOW_TITLE = "SOMA"
 SLIDERS_SHOWN = 12
-NO_PRESET = "(mean)"
+NO_PRESET = "(none)"
 _ROW = 24
 _LABEL = 96
+_WORDS = 40
 _GREY, _RED, _GREEN, _BLUE = 0xFF9A9A9A, 0xFF6A6AF2, 0xFF7FC97F, 0xFFB5803C
+
+_STYLE = {
+    "Button:disabled": {"background_color": 0xFF3A3A3A},
+    "Button.Label:disabled": {"color": 0xFF6E6E6E},
+    "Slider": {"draw_mode": ui.SliderDrawMode.FILLED, "secondary_color": _BLUE, "background_color": 0xFF222222},
+    "ProgressBar": {"color": _BLUE, "background_color": 0xFF222222},
+}
 
 Action = Callable[[Any], None]
 
@@ -48,6 +56,7 @@ class Panel:
         self._shown = -1
         self._picture: object = None
         self._showing = False
+        self.window.frame.style = _STYLE
         with self.window.frame, ui.ScrollingFrame(horizontal_scrollbar_policy=_scrollbar_off()), ui.VStack(spacing=4):
             self._build_picture()
             self._build_motion()
@@ -89,9 +98,11 @@ class Panel:
             fill_policy=ui.IwpFillPolicy.IWP_PRESERVE_ASPECT_FIT,
             identifier="soma_picture",
         )
-        for name, color in (("error", _RED), ("message", _GREEN), ("note", _GREY)):
-            label = ui.Label("", word_wrap=True, visible=False, style={"color": color}, identifier=f"soma_{name}")
-            self.widgets[name] = label
+        # A place of its own for words, so that nothing below moves when they come and go.
+        with ui.ScrollingFrame(height=_WORDS, horizontal_scrollbar_policy=_scrollbar_off()), ui.VStack(height=0):
+            for name, color in (("error", _RED), ("message", _GREEN), ("note", _GREY)):
+                label = ui.Label("", word_wrap=True, visible=False, style={"color": color}, identifier=f"soma_{name}")
+                self.widgets[name] = label
 
     def _build_motion(self) -> None:
         presenter = self.presenter
@@ -105,18 +116,18 @@ class Panel:
                 for pose in STILL_POSES:
                     self._button(pose, pose, lambda pose=pose: presenter.choose_still(pose))
             self._labelled_text("folder", "Clips in", presenter.open_folder)
-            with ui.ScrollingFrame(height=132, horizontal_scrollbar_policy=_scrollbar_off()):
+            with ui.ScrollingFrame(height=176, horizontal_scrollbar_policy=_scrollbar_off()):
                 self._frames["clips"] = (ui.Frame(build_fn=self._build_clips), None)
 
     def _build_clips(self) -> None:
         state = self.presenter.state
-        with ui.VStack(height=0, spacing=1):
+        with ui.VStack(height=0, spacing=0):
             for clip in state.clips:
                 button = self._button(
-                    f"clip:{clip.name}", clip.name, lambda clip=clip: self.presenter.choose_clip(clip), height=20
+                    f"clip:{clip.name}", clip.name, lambda clip=clip: self.presenter.choose_clip(clip), height=_ROW
                 )
                 if clip == state.clip:
-                    button.style = {"background_color": _BLUE}
+                    button.style = {"Button": {"background_color": _BLUE}}
             if not state.clips:
                 ui.Label("No motions (.npz, .bvh) here.", style={"color": _GREY}, height=20)
 
@@ -198,7 +209,7 @@ class Panel:
         return button
 
     def _slider(self, name: str, low: float, high: float, action: Action, **options: Any) -> None:
-        slider = ui.FloatSlider(min=low, max=high, identifier=f"soma_{name}", **options)
+        slider = ui.FloatSlider(min=low, max=high, precision=2, identifier=f"soma_{name}", **options)
         slider.model.add_value_changed_fn(lambda model: self._input(action, model.as_float))
         self.widgets[name] = slider
 

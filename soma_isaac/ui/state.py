@@ -32,7 +32,7 @@ class PanelSettings:
     assets: str | None = None
     jobs_python: str = ""
     workers: int = 1
-    picture: tuple[int, int] = (400, 400)
+    picture: tuple[int, int] = (440, 400)
 
 
 @dataclass(frozen=True, eq=False)

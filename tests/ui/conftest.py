@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "out" / "ui_screenshots"
-DISPLAY = (470, 1330)
+DISPLAY = (470, 1380)
 FRAME_S = 1.0 / 30.0
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 CUDA_NAMES = (
@@ -110,6 +110,7 @@ class Hands:
             assert time.monotonic() < end, f"nothing came of it in {timeout_s} s; {self.state.error or self.state.job}"
             self.frames()
             time.sleep(0.01)
+        self.frames(2)
 
     def settle(self):
         """Frames until the picture is the one that the state asks for."""

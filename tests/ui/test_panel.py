@@ -20,3 +20,124 @@ def test_the_picture_shows_a_body_and_the_window_shows_the_picture(hands):
     image = _pixels(hands)
     skin = (image[..., 0] - image[..., 2]) > 25
     assert 0.03 < skin.mean() < 0.4
+
+
+def test_dragging_the_size_changes_the_rendered_body(hands):
+    before = _pixels(hands)
+    hands.drag("size", 0.5, 0.9)
+    hands.settle()
+    assert 1.3 < hands.state.body.size < 1.5
+    assert _differ(before, _pixels(hands)) > 0.05
+
+
+def test_choosing_a_named_body_fills_the_sliders_and_dragging_one_changes_the_body(hands):
+    _choose(hands, "preset", 1 + hands.panel.presenter.presets.index("child"))
+    hands.settle()
+    assert hands.state.body.preset == "child" and len(hands.state.sliders) == 64
+    child = _pixels(hands)
+    assert np.any(np.array(hands.state.coefficients) != 0.0)
+    hands.frames(3)
+    hands.drag("shape:0", 0.5, 0.95)
+    hands.settle()
+    assert hands.state.body.preset is None, "a body that was changed is not the named one any more"
+    assert hands.state.coefficients[0] > 2.0
+    assert _differ(child, _pixels(hands)) > 0.01
+    hands.screenshot("shape_slider")
+    hands.click("reset")
+    hands.settle()
+    assert set(hands.state.coefficients) == {0.0}
+
+
+def _choose(hands, combo, index):
+    """Open a combo box and click an entry of its list, which hangs below it."""
+    import asyncio
+
+    from omni.ui import testing
+
+    widget = hands.panel.widgets[combo]
+    hands.click(combo)
+    hands.screenshot(f"open_{combo}")
+    x = widget.screen_position_x + 40
+    y = widget.screen_position_y + widget.computed_height + 4 + (index + 0.5) * 21
+    asyncio.run(testing.mouse_click(x, y))
+    hands.frames(3)
+
+
+def test_a_clip_plays_faster_with_more_speed_and_can_be_scrubbed(hands):
+    hands.click("clip:squat.npz")
+    hands.settle()
+    assert hands.state.clip.name == "squat.npz" and hands.state.duration > 2.0 and hands.state.time == 0.0
+    start = _pixels(hands)
+    hands.click("play")
+    hands.frames(15)
+    first = hands.state.time
+    assert first > 0.3
+    hands.drag("speed", 0.3, 0.98)
+    began = hands.state.time
+    hands.frames(15)
+    assert hands.state.time - began > 1.5 * 15 / 30
+    hands.click("play")
+    assert not hands.state.playing
+    hands.drag("time", 0.1, 0.4)
+    hands.settle()
+    assert 0.3 < hands.state.time / hands.state.duration < 0.5
+    assert _differ(start, _pixels(hands)) > 0.03
+    hands.click(STILL_POSES[1])
+    hands.settle()
+    assert hands.state.clip is None and hands.state.duration == 0.0
+
+
+def test_skeleton_and_robot_appear(hands):
+    plain = _pixels(hands)
+    hands.click("skeleton")
+    hands.settle()
+    image = _pixels(hands)
+    green = (image[..., 1] - image[..., 0] > 100) & (image[..., 1] - image[..., 2] > 40)
+    assert green.mean() > 0.002 and (plain[..., 1] - plain[..., 0]).max() < 60
+    hands.click("robot")
+    hands.settle()
+    image = _pixels(hands)
+    assert ((image[..., 2] - image[..., 0]) > 30).mean() > 0.02
+    hands.drag("turn", 0.5, 0.7)
+    hands.settle()
+    assert _differ(image, _pixels(hands)) > 0.1
+    hands.screenshot("skeleton_and_robot")
+
+
+def test_a_folder_that_is_not_there_is_said_in_the_panel(hands):
+    hands.type_into("folder", "/no/such/folder")
+    hands.wait(lambda: hands.state.error)
+    hands.frames(2)
+    assert "'/no/such/folder' does not exist" in hands.panel.widgets["error"].text
+    assert hands.panel.widgets["error"].visible
+    hands.screenshot("error")
+    hands.type_into("folder", " ")
+    hands.wait(lambda: len(hands.state.clips) == 6)
+    assert not hands.state.error
+
+
+def test_batch_rendering_is_off_with_a_reason(hands):
+    assert not hands.panel.widgets["render"].enabled
+    before = hands.panel.presenter.revision
+    hands.click("render")
+    assert hands.panel.presenter.revision == before
+    assert hands.panel.presenter.render_batch_reason
+
+
+def test_export_writes_the_shown_clip_and_refuses_to_overwrite(hands, tmp_path):
+    hands.click("clip:wave.npz")
+    hands.settle()
+    hands.click("export")
+    hands.wait(lambda: hands.state.message or hands.state.error)
+    assert not hands.state.error
+    written = tmp_path / "body.usda"
+    assert written.stat().st_size > 100_000 and str(written) in hands.state.message
+    hands.click(STILL_POSES[0])
+    hands.settle()
+    hands.click("export")
+    hands.wait(lambda: hands.state.error)
+    assert "exists with other bytes" in hands.state.error
+    hands.click("overwrite")
+    hands.click("export")
+    hands.wait(lambda: not hands.state.exporting and hands.state.message)
+    assert "replaced" in hands.state.message

@@ -1,0 +1,111 @@
+"""Pictures of bodies: what changes them, and that the drawn bones lie in them."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soma_isaac.errors import InputRejected
+from soma_isaac.render.scene import Camera, SceneMesh, render_scene
+from soma_isaac.render.shapes import capsule_mesh
+from soma_isaac.rig.skeleton import data_path
+from soma_isaac.ui.choices import BodyChoice, Clip, PreviewRequest, ViewChoice
+from soma_isaac.ui.overlay import draw_skeleton, project
+from soma_isaac.ui.preview import PreviewRenderer, reference_path
+
+ROOT = Path(__file__).resolve().parents[2]
+WALK = Clip("walk.npz", str(data_path("demo_clips") / "walk.npz"))
+STILL = PreviewRequest(BodyChoice(), None, "T-pose", 0.0, ViewChoice(size=(110, 100)), "none")
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    return PreviewRenderer()
+
+
+def _differ(first, second):
+    return float((np.abs(first.image.astype(int) - second.image.astype(int)).max(axis=2) > 8).mean())
+
+
+def test_every_choice_shows(renderer):
+    plain = renderer.draw(STILL)
+    body, view = STILL.body, STILL.view
+    for request in (
+        replace(STILL, still="bind pose"),
+        replace(STILL, body=replace(body, size=1.3)),
+        replace(STILL, body=replace(body, backend="soma", coefficients=(-3.0,) + (0.0,) * 63)),
+        replace(STILL, view=replace(view, turn=90.0)),
+        replace(STILL, view=replace(view, robot=True)),
+        replace(STILL, clip=WALK, time=1.0),
+    ):
+        assert _differ(plain, renderer.draw(request)) > 0.02
+    assert _differ(plain, renderer.draw(STILL)) == 0.0
+    walking = replace(STILL, clip=WALK, time=3.0)
+    untwisted = replace(walking, body=replace(body, twist=False))
+    assert _differ(renderer.draw(walking), renderer.draw(untwisted)) > 0.0
+
+
+def test_the_picture_tells_the_sliders_and_the_clip(renderer):
+    named = renderer.draw(replace(STILL, clip=WALK, body=BodyChoice("soma", preset="child")))
+    assert len(named.sliders) == len(named.coefficients) == 64 and named.sliders[0].low == -3.0
+    assert named.duration == pytest.approx(6.34, abs=0.1) and named.fps == 120.0 and not named.note
+    assert renderer.draw(STILL).sliders == ()
+
+
+def test_what_cannot_be_drawn_is_refused(renderer, tmp_path):
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(b"no archive")
+    for request in (
+        replace(STILL, clip=Clip("broken.npz", str(broken))),
+        replace(STILL, body=BodyChoice("smpl")),
+        replace(STILL, body=BodyChoice("soma", coefficients=(1.0,))),
+    ):
+        with pytest.raises(InputRejected):
+            renderer.draw(request)
+    with pytest.raises(FileNotFoundError):
+        renderer.draw(replace(STILL, clip=Clip("gone.npz", str(tmp_path / "gone.npz"))))
+
+
+def test_projected_points_fall_where_the_renderer_draws_them():
+    camera, size = Camera((3.0, -2.0, 1.4), (0.1, 0.0, 0.9)), (150, 110)
+    for point in ([0.0, 0.0, 1.0], [0.4, 0.3, 1.2], [-0.2, -0.4, 0.5]):
+        ball = SceneMesh(*capsule_mesh(np.array(point), np.array(point), 0.03), (1.0, 0.0, 0.0))
+        image = render_scene([ball], camera, size, floor_height=None).astype(int)
+        rows, columns = np.nonzero(image[..., 0] - image[..., 1] > 60)
+        pixel = project(np.array([point]), camera, size)[0]
+        assert np.abs(pixel - (columns.mean(), rows.mean())).max() < 0.6
+    assert np.isnan(project(np.array([[6.0, -4.0, 1.9]]), camera, size)).all(), "behind the camera"
+
+
+def test_bones_lie_on_the_body_and_off_the_picture_they_do_no_harm(renderer):
+    view = replace(STILL.view, size=(220, 200))
+    plain, boned = (renderer.draw(replace(STILL, view=replace(view, skeleton=on))) for on in (False, True))
+    drawn = (plain.image != boned.image).any(axis=2)
+    skin = plain.image[..., 0].astype(int) - plain.image[..., 2] > 25
+    assert drawn.sum() > 300 and (skin[drawn]).mean() > 0.97
+    image = np.zeros((20, 20, 3), np.uint8)
+    draw_skeleton(image, np.full((77, 3), 50.0), Camera((3.0, 0.0, 1.0), (0.0, 0.0, 1.0)))
+    assert not image.any()
+
+
+def test_references_are_found_by_name_below_the_folder_or_at_its_top(tmp_path):
+    for name in ("amp/sub/a.npz", "mjlab/b.npz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [reference_path(Clip(name, ""), str(tmp_path)) for name in ("sub/a.bvh", "sub/b.npz", "c.npz")]
+    assert found == [tmp_path / "amp/sub/a.npz", tmp_path / "mjlab/b.npz", None]
+
+
+def test_the_logic_loads_no_omni_no_torch_and_no_pinocchio():
+    code = (
+        "import json, sys\n"
+        "from soma_isaac.ui import jobs, presenter, preview, export\n"
+        "print(json.dumps([m for m in ('omni', 'carb', 'torch', 'pinocchio') if m in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
