@@ -17,7 +17,13 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.inversion.normal_equations import equation_plan
 from soma_isaac.inversion.prepared import InversionBody, reweighted, with_closed_forms
 from soma_isaac.inversion.quadratic import body_geometry, pair_sums, skin_tables
-from soma_isaac.inversion.settings import InversionSettings, neighbour_penalties, on_hinges, static_penalties
+from soma_isaac.inversion.settings import (
+    InversionSettings,
+    neighbour_penalties,
+    on_hinges,
+    smoothing_strides,
+    static_penalties,
+)
 from soma_isaac.inversion.solver import Solver
 from soma_isaac.inversion.start import Starter
 from soma_isaac.inversion.targets import TargetReader
@@ -264,11 +270,12 @@ class PoseInversion:
             check_rotations("initial (frame, joint)", rotations)
             self._starter.set_rotations(batch.locals, rotations, body.geometry.zero_turns)
 
-    def _solve(self, batch: _Batch, settings: InversionSettings, neighbours: bool = False) -> None:
+    def _solve(self, batch: _Batch, settings: InversionSettings, stride: int = 0) -> None:
         penalties = static_penalties(settings, self.body.layout, batch.body.unit)
-        if neighbours:
+        if stride:
             rotations = self._starter.rotations(batch.locals, batch.body.tables.zero_turns)
-            penalties = penalties.joined(neighbour_penalties(rotations, settings.smoothness * batch.body.unit))
+            weight = settings.smoothness * batch.body.unit
+            penalties = penalties.joined(neighbour_penalties(rotations, weight, stride))
         energies = self._solver.solve(
             batch.body.tables,
             batch.body.root_turns,
@@ -306,8 +313,8 @@ class PoseInversion:
 
     def _smooth(self, batch: _Batch, settings: InversionSettings) -> None:
         few = replace(settings, steps=min(settings.steps, 2))
-        for _ in range(settings.smoothing_rounds):
-            self._solve(batch, few, neighbours=True)
+        for stride in smoothing_strides(settings.smoothing_rounds, len(batch.steps)):
+            self._solve(batch, few, stride)
 
     def _pose(self, batch: _Batch) -> tuple[np.ndarray, np.ndarray]:
         rotations = self._starter.rotations(batch.locals, batch.body.tables.zero_turns)

@@ -47,7 +47,7 @@ class InversionSettings:
         prior: Share of turns away from ``prior_pose``.
         prior_pose: [77, 3, 3] T-pose-relative rotations; the T-pose by default.
         smoothness: Share of turns between neighbouring frames, which are then taken for a clip.
-        smoothing_rounds: How often neighbours are passed on.
+        smoothing_rounds: How often neighbours are passed on; the first half goes to neighbours further away.
         robust: Distance [m] from which on vertices count ever less (Geman and McClure); ``None`` for least squares.
         robust_rounds: How often weights are renewed.
         corrective_rounds: How often pose correctives are taken off the targets, if the body has them.
@@ -165,21 +165,33 @@ def on_hinges(rotations: np.ndarray, settings: InversionSettings, layout: JointL
     return result
 
 
-def neighbour_penalties(rotations: np.ndarray, weight: float) -> Penalties:
-    """Every joint is drawn to the mean of the frames before and after.
+def neighbour_penalties(rotations: np.ndarray, weight: float, stride: int = 1) -> Penalties:
+    """Every joint is drawn to the mean of a frame before and one after, and half to where it is.
+
+    Without the latter, even and odd frames would part; with twice the weight, the same pose is at rest.
 
     Args:
         rotations: [B, P - 1, 3, 3] T-pose-relative.
-        weight: [m^2 / rad^2] of one neighbour.
+        weight: [m^2 / rad^2] of one neighbour next by.
+        stride: How many frames away the neighbours are; their weight falls with its square.
     """
     batch, count = rotations.shape[:2]
+    frames = np.arange(batch)
+    before, after = frames - stride, frames + stride
+    # Beyond the ends a frame is its own neighbour, without weight.
+    held = np.stack([before >= 0, after < batch]).astype(np.float64)
+    pair = rotations[np.where(held[0] > 0, before, frames)] * held[0][:, None, None, None]
+    pair = pair + rotations[np.where(held[1] > 0, after, frames)] * held[1][:, None, None, None]
     means = np.broadcast_to(np.eye(3), (1, batch, count + 1, 3, 3)).copy()
-    means[0, 1:-1, 1:] = project_to_so3(rotations[:-2] + rotations[2:])
+    both = held.sum(axis=0)
+    pair = pair + rotations * both[:, None, None, None]
+    means[0, both > 0, 1:] = project_to_so3(pair[both > 0])
     weights = np.zeros((1, batch, count + 1, 3, 3))
-    weights[0, :, 1:] = 2.0 * weight * np.eye(3)
-    if batch > 1:
-        means[0, 0, 1:], means[0, -1, 1:] = rotations[1], rotations[-2]
-        weights[0, [0, -1]] *= 0.5
-    else:
-        weights[:] = 0.0
+    weights[0, :, 1:] = (2.0 * weight / stride**2) * both[:, None, None, None] * np.eye(3)
     return Penalties(means, weights)
+
+
+def smoothing_strides(rounds: int, frames: int) -> list[int]:
+    """Strides of smoothing rounds: far neighbours first, so that gaps are bridged in few rounds, then the next ones."""
+    coarse = [2**power for power in range(max(rounds // 2, 0), 0, -1) if 2**power < frames]
+    return coarse + [1] * (rounds - len(coarse))
