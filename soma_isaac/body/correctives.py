@@ -12,7 +12,8 @@ from soma_isaac.body.layout import JointLayout
 from soma_isaac.body.topology import TopologyTransfer
 from soma_isaac.errors import RigMismatch
 from soma_isaac.formats.corrective_model import CorrectiveWeights
-from soma_isaac.kernels.correctives import HiddenTable, OffsetTable
+from soma_isaac.kernels.corrective_offsets import OffsetTable
+from soma_isaac.kernels.correctives import HiddenTable
 from soma_isaac.rig.rig import Rig
 
 

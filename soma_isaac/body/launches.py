@@ -8,14 +8,8 @@ from typing import Any, NamedTuple
 import warp as wp
 
 from soma_isaac.body.identity import IdentityArrays
-from soma_isaac.kernels.correctives import (
-    HiddenTable,
-    OffsetTable,
-    lane_count,
-    launch_correct,
-    launch_hidden,
-    launch_inputs,
-)
+from soma_isaac.kernels.corrective_offsets import OffsetTable, launch_correct
+from soma_isaac.kernels.correctives import HiddenTable, lane_count, launch_hidden, launch_inputs
 from soma_isaac.kernels.fk import launch_fk
 from soma_isaac.kernels.lbs import Influences, launch_blend, launch_skin_matrices
 from soma_isaac.kernels.twist import launch_helpers, launch_twist_channels

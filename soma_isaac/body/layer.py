@@ -12,15 +12,16 @@ from numpy.typing import ArrayLike
 
 from soma_isaac.body.correctives import compile_correctives, level_correctives
 from soma_isaac.body.identities.base import IdentityModel
-from soma_isaac.body.identities.target import SomaTarget
 from soma_isaac.body.identity import PreparedIdentity
+from soma_isaac.body.identity_choice import TEMPLATE, choose_identity
+from soma_isaac.body.inputs import warp_device
 from soma_isaac.body.launches import BodyPose
 from soma_isaac.body.layout import joint_layout
 from soma_isaac.body.orientations import absolute_from_relative, reference_orientations
 from soma_isaac.body.repose import Repose
 from soma_isaac.body.scales import global_scales, joint_scales
 from soma_isaac.body.skeleton_fit import LinearSkeletonFit
-from soma_isaac.body.soma import SomaBody, warp_device
+from soma_isaac.body.soma import SomaBody
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.corrective_model import CorrectiveWeights, read_correctives
 from soma_isaac.math.so3 import matrix_from_rotvec
@@ -28,7 +29,6 @@ from soma_isaac.rig.rig import Rig
 from soma_isaac.rig.skeleton import data_path
 
 UNITS_PER_METRE: Mapping[str, float] = {"m": 1.0, "cm": 100.0, "mm": 1000.0}
-TEMPLATE = "template"
 OPEN_CORRECTIVES = "open"
 OPEN_CORRECTIVES_FILE = "SOMA_correctives.safetensors"
 
@@ -103,7 +103,7 @@ class SomaLayer:
         self.lod = lod
         self.output_unit = output_unit
         self._unit = UNITS_PER_METRE[output_unit]
-        target, model = _identity_model(rig, lod, identity, assets, model_path, identity_options or {})
+        target, model = choose_identity(rig, lod, identity, assets, model_path, identity_options or {})
         self.identity_model: IdentityModel | None = model
         if isinstance(correctives, (str, Path)):
             path = data_path(OPEN_CORRECTIVES_FILE) if correctives == OPEN_CORRECTIVES else Path(correctives)
@@ -360,38 +360,6 @@ class SomaLayer:
             corrective_scales=scale,
         )
         return self._identity
-
-
-def _identity_model(
-    rig: Rig,
-    lod: str,
-    identity: str | IdentityModel,
-    assets: Path | str | None,
-    model_path: Path | str | None,
-    options: Mapping[str, Any],
-) -> tuple[SomaTarget | None, IdentityModel | None]:
-    """The target's vertices and the loaded model; both ``None`` for the template."""
-    if isinstance(identity, IdentityModel):
-        return identity.target, identity
-    if identity == TEMPLATE:
-        return None, None
-    from soma_isaac.body.identities import load_identity
-    from soma_isaac.body.identities.presets import open_shape_space
-    from soma_isaac.body.identities.soma_pca import FILE, SomaIdentity
-    from soma_isaac.formats.asset_tree import FETCH_COMMAND, AssetTree
-    from soma_isaac.formats.neutral_npz import read_neutral
-
-    path: Path | None = open_shape_space()
-    if identity == "soma" and model_path is not None:
-        path = Path(model_path)
-    elif assets is not None:
-        tree = AssetTree(Path(assets))
-        path = tree.file(FILE, purpose="SOMA's shape", origin=FETCH_COMMAND) if tree.has(FILE) else None
-    neutral = read_neutral(path) if path is not None and path.is_file() else None
-    target = SomaTarget.of(rig, lod, neutral)
-    if identity == "soma" and neutral is not None:
-        return target, SomaIdentity(target, neutral)
-    return target, load_identity(identity, target, assets=assets, model_path=model_path, **options)
 
 
 def _absolute(poses: ArrayLike | wp.array, reference: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from soma_isaac.body.buffers import PoseBuffers
 from soma_isaac.body.identity import PreparedIdentity, device_array, empty_array, prepare_identity
+from soma_isaac.body.inputs import checked_poses, checked_translations, thread_count, vertex_triangles, warp_device
 from soma_isaac.body.launches import BodyPose, CorrectiveArrays, PoseKind, RigArrays
 from soma_isaac.body.layout import joint_layout, top_influences
 from soma_isaac.body.twist import compile_twist
@@ -19,7 +19,7 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.kernels.lbs import Influences
 from soma_isaac.kernels.normals import VertexTriangles, launch_normals
 from soma_isaac.math.arrays import check_rotations, frozen_array
-from soma_isaac.rig.rig import Rig, SkinnedMesh
+from soma_isaac.rig.rig import Rig
 
 _KEPT_BUFFERS = 4
 _KEPT_VERTICES = 5_000_000
@@ -75,7 +75,7 @@ class SomaBody:
         self.layout = joint_layout(rig, twist=twist)
         self.program = compile_twist(rig.twist, self.layout) if twist and rig.twist is not None else None
         self.twist_anchor = twist_anchor
-        self.threads = _thread_count(threads)
+        self.threads = thread_count(threads)
         self._mesh = rig.mesh(lod)
         offsets, joints, weights = top_influences(self._mesh, self.layout)
         public = self.layout.public_count
@@ -202,7 +202,7 @@ class SomaBody:
         """
         if correctives and not self.corrected:
             raise InputRejected("correctives are asked for, but this body was made without a corrective model")
-        rotations, pose_rows, matrices = self._checked_poses(poses)
+        rotations, pose_rows, matrices = checked_poses(poses, self.layout.public_count - 1)
         if identity.lod != self.lod or identity.arrays.points.device != self.device:
             raise InputRejected(
                 f"the identity was prepared for LOD {identity.lod} on {identity.arrays.points.device}, "
@@ -211,7 +211,7 @@ class SomaBody:
         batch = pose_rows if identity.count == 1 else identity.count
         if pose_rows not in (1, batch):
             raise InputRejected(f"{pose_rows} poses do not fit {identity.count} identities; one of them must be 1")
-        translations = _checked_translations(transl, batch)
+        translations = checked_translations(transl, batch)
         if out is not None:
             self._check_out(out, batch, fk_only)
         target = self.allocate(batch, fk_only=fk_only) if out is None else out
@@ -272,25 +272,6 @@ class SomaBody:
         launch_normals(self._triangles, vertices=vertices, areas_out=areas, normals_out=normals)
         return normals
 
-    def _checked_poses(self, poses: ArrayLike | wp.array) -> tuple[np.ndarray | wp.array, int, bool]:
-        """The poses, their number, and whether they are matrices."""
-        joint_count = self.layout.public_count - 1
-        if isinstance(poses, wp.array):
-            if poses.dtype not in (wp.vec3, wp.mat33) or poses.ndim != 2 or poses.shape[1] != joint_count:
-                raise InputRejected(
-                    f"poses is a Warp array of shape {poses.shape} and dtype {poses.dtype}, "
-                    f"expected (B, {joint_count}) of vec3 or mat33"
-                )
-            return poses, poses.shape[0], poses.dtype is wp.mat33
-        rotations = np.asarray(poses, dtype=np.float32)
-        if rotations.ndim < 2 or rotations.shape[1:] not in ((joint_count, 3), (joint_count, 3, 3)):
-            raise InputRejected(
-                f"poses has shape {rotations.shape}, expected (B, {joint_count}, 3) rotation vectors "
-                f"or (B, {joint_count}, 3, 3) matrices"
-            )
-        _check_finite("poses", rotations)
-        return rotations, len(rotations), rotations.ndim == 4
-
     def _check_out(self, out: BodyPose, batch: int, fk_only: bool) -> None:
         public = self.layout.public_count
         expected = ((batch, 0 if fk_only else self.vertex_count), (batch, public - 1), (batch, public))
@@ -313,58 +294,3 @@ class SomaBody:
             while len(self._buffers) > _KEPT_BUFFERS:
                 self._buffers.popitem(last=False)
         return buffers
-
-
-def warp_device(name: str) -> wp.Device:
-    """A Warp device by name.
-
-    Raises:
-        InputRejected: Warp does not know it.
-    """
-    try:
-        return wp.get_device(name)
-    except (ValueError, RuntimeError) as error:
-        known = ", ".join(device.alias for device in wp.get_devices())
-        raise InputRejected(f"Warp has no device {name!r}; there are {known}") from error
-
-
-def vertex_triangles(mesh: SkinnedMesh, device: wp.Device) -> VertexTriangles:
-    """A mesh's triangles and the triangles around each vertex, on a device."""
-    corners = mesh.triangles.reshape(-1)
-    order = np.argsort(corners, kind="stable")
-    offsets = np.searchsorted(corners[order], np.arange(mesh.vertex_count + 1))
-    return VertexTriangles(
-        triangles=device_array(mesh.triangles, wp.int32, device),
-        offsets=device_array(offsets, wp.int32, device),
-        incident=device_array(order // 3, wp.int32, device),
-    )
-
-
-def _thread_count(threads: int | None) -> int:
-    if threads is None:
-        declared = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = int(declared) if declared.isdigit() else cores
-    if threads < 1:
-        raise InputRejected(f"threads must be at least 1, not {threads}")
-    return threads
-
-
-def _checked_translations(transl: ArrayLike | wp.array | None, batch: int) -> np.ndarray | wp.array:
-    if transl is None:
-        return np.zeros((1, 3), dtype=np.float32)
-    if isinstance(transl, wp.array):
-        if transl.dtype is not wp.vec3 or tuple(transl.shape) != (batch,):
-            raise InputRejected(f"transl is a Warp array of shape {transl.shape}, expected ({batch},) of vec3")
-        return transl
-    translations = np.asarray(transl, dtype=np.float32)
-    if translations.shape not in ((batch, 3), (1, 3)):
-        raise InputRejected(f"transl has shape {translations.shape}, expected ({batch}, 3) or (1, 3)")
-    _check_finite("transl", translations)
-    return translations
-
-
-def _check_finite(name: str, values: np.ndarray) -> None:
-    if not np.isfinite(values).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise InputRejected(f"{name} is not finite at index {index}")

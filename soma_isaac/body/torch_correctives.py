@@ -12,7 +12,8 @@ from soma_isaac.body.identity import device_array
 from soma_isaac.body.launches import CorrectiveArrays
 from soma_isaac.body.torch_skin import Skinning, warp_view
 from soma_isaac.formats.corrective_model import CorrectiveWeights
-from soma_isaac.kernels.correctives import UnitTable, lane_count, launch_correct, launch_units_adjoint
+from soma_isaac.kernels.corrective_offsets import UnitTable, launch_correct, launch_units_adjoint
+from soma_isaac.kernels.correctives import lane_count
 
 
 class TorchCorrectives:

@@ -13,7 +13,8 @@ from soma_isaac.body.layer import SomaLayer
 from soma_isaac.body.topology import TopologyTransfer
 from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.formats.corrective_model import CorrectiveWeights, read_correctives, write_correctives
-from soma_isaac.kernels.correctives import GPU_LANES, launch_correct, launch_hidden, launch_inputs
+from soma_isaac.kernels.corrective_offsets import launch_correct
+from soma_isaac.kernels.correctives import GPU_LANES, launch_hidden, launch_inputs
 from tests.oracles.correctives import random_checkpoint
 
 

@@ -7,7 +7,8 @@ import warp as wp
 
 BODY_KERNELS = {
     "align": {"align_kernel"},
-    "correctives": {"inputs_kernel", "hidden_units_kernel", "correct_vertices_kernel", "units_adjoint_kernel"},
+    "correctives": {"inputs_kernel", "hidden_units_kernel"},
+    "corrective_offsets": {"correct_vertices_kernel", "units_adjoint_kernel"},
     "lbs_adjoint": {"points_adjoint_kernel", "columns_adjoint_kernel"},
     "closest": {"closest_triangle_kernel", "ride_kernel"},
     "repose": {"repose_kernel"},
