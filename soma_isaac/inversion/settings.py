@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from soma_isaac.body.align import rotations_from_covariances
 from soma_isaac.body.layout import JointLayout
 from soma_isaac.errors import InputRejected
 from soma_isaac.math.arrays import check_rotations, frozen_array
-from soma_isaac.math.so3 import matrix_from_rotvec, project_to_so3, rotvec_from_matrix
+from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
 
 HINGES: Mapping[str, tuple[float, float, float]] = {
     "LeftForeArm": (0.0, 1.0, 0.0),
@@ -61,7 +62,7 @@ class InversionSettings:
     prior: float = 0.0
     prior_pose: ArrayLike | None = None
     smoothness: float = 0.0
-    smoothing_rounds: int = 8
+    smoothing_rounds: int = 24
     robust: float | None = None
     robust_rounds: int = 8
     corrective_rounds: int = 2
@@ -185,7 +186,7 @@ def neighbour_penalties(rotations: np.ndarray, weight: float, stride: int = 1) -
     means = np.broadcast_to(np.eye(3), (1, batch, count + 1, 3, 3)).copy()
     both = held.sum(axis=0)
     pair = pair + rotations * both[:, None, None, None]
-    means[0, both > 0, 1:] = project_to_so3(pair[both > 0])
+    means[0, both > 0, 1:] = rotations_from_covariances(pair[both > 0], "kabsch")
     weights = np.zeros((1, batch, count + 1, 3, 3))
     weights[0, :, 1:] = (2.0 * weight / stride**2) * both[:, None, None, None] * np.eye(3)
     return Penalties(means, weights)
@@ -193,5 +194,7 @@ def neighbour_penalties(rotations: np.ndarray, weight: float, stride: int = 1) -
 
 def smoothing_strides(rounds: int, frames: int) -> list[int]:
     """Strides of smoothing rounds: far neighbours first, so that gaps are bridged in few rounds, then the next ones."""
-    coarse = [2**power for power in range(max(rounds // 2, 0), 0, -1) if 2**power < frames]
+    powers = [2**power for power in range(1, 11) if 2 ** (power + 1) < frames]
+    repeats = max((rounds // 2) // max(len(powers), 1), 1)
+    coarse = np.repeat(powers[::-1], repeats)[: rounds // 2].tolist()
     return coarse + [1] * (rounds - len(coarse))

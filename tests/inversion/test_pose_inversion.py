@@ -304,7 +304,7 @@ def test_smoothness_calms_noise(inversion, prepared, human_poses, posed):
         result = inversion.fit(noisy, prepared, InversionSettings(smoothness=smoothness))
         steps = np.degrees(geodesic_angle(result.rotations[1:], result.rotations[:-1]))
         jitter.append(steps[:, inversion.solved_joints[1:] - 1].mean())
-    assert jitter[1] < 0.3 * jitter[0]
+    assert jitter[1] < 0.5 * jitter[0]
 
 
 def test_smoothness_bridges_gaps(inversion, low_body, prepared, human_poses, posed):
@@ -320,10 +320,10 @@ def test_smoothness_bridges_gaps(inversion, low_body, prepared, human_poses, pos
     vertices[6:14, unseen] = np.nan
     plain, smooth = (
         np.degrees(geodesic_angle(inversion.fit(vertices, prepared, settings).rotations, clip))[6:14, hand]
-        for settings in (InversionSettings(), InversionSettings(smoothness=1e-7, smoothing_rounds=12))
+        for settings in (InversionSettings(), InversionSettings(smoothness=1e-7))
     )
     assert plain.max() > 5.0
-    assert smooth.max() < 3.0
+    assert smooth.max() < 1.0
 
 
 def test_warm_start(inversion, prepared, human_poses, posed):
