@@ -10,7 +10,6 @@ from soma_isaac.body.identities.mhr import MhrIdentity
 from soma_isaac.body.layer import SomaLayer
 from soma_isaac.inversion.pose_inversion import PoseInversion
 from soma_isaac.inversion.smpl_mesh import SETTINGS
-from soma_isaac.math.so3 import project_to_so3
 
 CHUNK = 64
 SCALES, FLEXIBLES = slice(136, 204), slice(130, 136)
@@ -68,7 +67,7 @@ def convert_samples(
         identity = layer.prepare_shape(rest)
         target = model.transfer.apply(model.posed_points(shapes[rows], parameters[rows]))
         result = inversion.fit(target, inversion.prepare(identity), SETTINGS)
-        rotations[rows] = project_to_so3(result.rotations)
+        rotations[rows] = result.rotations
         place[rows] = result.root_translation
         errors[rows] = result.per_vertex_error
         mean[rows], largest[rows] = result.per_vertex_error.mean(axis=1), result.per_vertex_error.max(axis=1)

@@ -17,7 +17,6 @@ from soma_isaac.formats.smpl_model import SmplModel
 from soma_isaac.inversion.pose_inversion import PoseInversion
 from soma_isaac.inversion.prepared import InversionBody
 from soma_isaac.inversion.settings import InversionSettings
-from soma_isaac.math.so3 import project_to_so3
 from soma_isaac.rig.rig import Rig, SkinnedMesh
 from soma_isaac.rig.skeleton import Skeleton
 
@@ -91,7 +90,7 @@ class SmplInversion:
         first = subject.person.rest_joints[0, 0].astype(np.float64)
         found = self._inversion.fit(targets, subject.body, SETTINGS)
         for rounds_left in reversed(range(BLEND_ROUNDS)):
-            rotations = project_to_so3(found.rotations)
+            rotations = found.rotations
             trans = found.root_translation - first
             posed = self.smpl.pose(subject.person, rotations, trans).vertices.numpy()
             if rounds_left:

@@ -21,7 +21,7 @@ from soma_isaac.inversion.pose_inversion import InversionBody, PoseInversion
 from soma_isaac.inversion.settings import InversionSettings
 from soma_isaac.inversion.smpl_joints import decide_up_axis
 from soma_isaac.math.frames import yup_from_zup_points
-from soma_isaac.math.so3 import matrix_from_rotvec, project_to_so3
+from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
 
 CHUNK = 128
@@ -139,7 +139,7 @@ class SmplMeshConverter:
             if axis == "z":
                 target = np.ascontiguousarray(yup_from_zup_points(target))
             result = self.inversion.fit(target, person.body, SETTINGS)
-            rotations[rows] = project_to_so3(result.rotations)
+            rotations[rows] = result.rotations
             place[rows] = result.root_translation
             errors[rows] = result.per_vertex_error
             mean[rows], largest[rows] = result.per_vertex_error.mean(axis=1), result.per_vertex_error.max(axis=1)
