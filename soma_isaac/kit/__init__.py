@@ -4,6 +4,8 @@ Kit imports this module and instantiates the extension class; outside Kit the im
 """
 
 try:
-    from soma_isaac.kit.extension import SomaIsaacExtension as SomaIsaacExtension
-except ImportError:  # not inside Kit: omni.ext does not exist
+    import omni.ext as _omni_ext  # noqa: F401
+except ImportError:  # not inside Kit
     __all__: list[str] = []
+else:
+    from soma_isaac.kit.extension import SomaIsaacExtension as SomaIsaacExtension

@@ -71,6 +71,8 @@ def omni_ui(tmp_path_factory):
     if not _loadable("libcuda.so.1"):
         _stand_in_for_cuda(tmp_path_factory.mktemp("cuda"))
     os.environ["OMNIUI_HEADLESS"] = "1"
+    layout = Path("imgui.ini").resolve()  # ImGui leaves the windows' places in the working folder
+    kept = layout.exists()
     import omni.ui as ui
     from omni.ui import standalone
 
@@ -80,6 +82,8 @@ def omni_ui(tmp_path_factory):
         pytest.skip(f"ovui cannot open a headless display: {error}")
     yield ui
     standalone.shutdown()
+    if not kept:
+        layout.unlink(missing_ok=True)
 
 
 class Hands:
