@@ -40,6 +40,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 SECTION = "## Conversion"
 OF_THE_RUN = {"log.txt", "ledger.jsonl", ".lock", "config.yaml"}
 GENDERS = ("male", "female")
+PARTS = ((0.1, 0.3), (0.75, 0.99), (0.99, 1.0))
+"""Shares of the clips between which memory is looked at: early, late, and with the report."""
 
 
 def make_tree(folder: Path, clips: int, frames: int) -> None:
@@ -116,10 +118,10 @@ def undisturbed(source: Path, out: Path, models: Path, clips: int) -> dict[str, 
     if process.returncode != 0:
         raise SystemExit(errors.decode(errors="replace")[-2000:])
     taken = np.array(samples)
-    early, late = taken[(taken[:, 0] > 0.1) & (taken[:, 0] < 0.3)], taken[taken[:, 0] > 0.7]
+    early, late, report = (taken[(taken[:, 0] > low) & (taken[:, 0] <= high)] for low, high in PARTS)
     return {
         "seconds": time.monotonic() - began,
-        "parent_mb": [float(part[:, 1].max(initial=0.0)) for part in (early, late)],
+        "parent_mb": [float(part[:, 1].max(initial=0.0)) for part in (early, late, report)],
         "worker_mb": [float(part[:, 2].max(initial=0.0)) for part in (early, late)],
     }
 
@@ -237,7 +239,7 @@ def main() -> int:
             f"two workers ({frames / found['seconds']:.0f} frames/s, npz written), "
             f"mean {report['error_mm']['mean']:.2f} mm, worst frame {report['error_mm']['worst_frame_mean']:.2f} mm",
             f"- memory from the first fifth to the last: parent {found['parent_mb'][0]:.0f} to "
-            f"{found['parent_mb'][1]:.0f} MB, largest worker {found['worker_mb'][0]:.0f} to "
+            f"{found['parent_mb'][1]:.0f} MB ({found['parent_mb'][2]:.0f} MB while it writes the report), largest worker {found['worker_mb'][0]:.0f} to "
             f"{found['worker_mb'][1]:.0f} MB",
             f"- killed with SIGKILL after {', '.join(map(str, recorded))} recorded clips and resumed: "
             + ("every byte as of the undisturbed run" if not wrong else f"{len(wrong)} complaints"),
