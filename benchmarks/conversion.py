@@ -239,8 +239,8 @@ def main() -> int:
             f"two workers ({frames / found['seconds']:.0f} frames/s, npz written), "
             f"mean {report['error_mm']['mean']:.2f} mm, worst frame {report['error_mm']['worst_frame_mean']:.2f} mm",
             f"- memory from the first fifth to the last: parent {found['parent_mb'][0]:.0f} to "
-            f"{found['parent_mb'][1]:.0f} MB ({found['parent_mb'][2]:.0f} MB while it writes the report), largest worker {found['worker_mb'][0]:.0f} to "
-            f"{found['worker_mb'][1]:.0f} MB",
+            f"{found['parent_mb'][1]:.0f} MB ({found['parent_mb'][2]:.0f} MB while it writes the report), "
+            f"largest worker {found['worker_mb'][0]:.0f} to {found['worker_mb'][1]:.0f} MB",
             f"- killed with SIGKILL after {', '.join(map(str, recorded))} recorded clips and resumed: "
             + ("every byte as of the undisturbed run" if not wrong else f"{len(wrong)} complaints"),
         ]
