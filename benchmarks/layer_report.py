@@ -64,7 +64,7 @@ def report(rows: list[Row]) -> str:
         "",
         "`python benchmarks/layer.py --write`: the `soma` identity model (64 components), mid LOD, one CPU thread,",
         "float32, on the same files; correctives with 3.9 million weights. Ratios are py-soma-x over soma_isaac in CPU",
-        "time. Ours sets up the skeleton fit at the first identity, with a regression that ships with the template rig.",
+        "time. Ours sets up the skeleton fit at the first identity, with a regression that ships with the template.",
         "Memory is the process's peak, imports included.",
         "",
         f"Machine: {machine()}, load average {os.getloadavg()[0]:.1f} at the end of the run.",
