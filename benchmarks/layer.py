@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from layer_assets import write_assets
-from layer_report import report, targets, write_plot
+from layer_report import SECTION, report, targets, write_plot
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BATCHES = (1, 8, 32, 128, 512)
@@ -57,7 +57,7 @@ def main() -> int:
         from skinning import RESULTS, renew_section
 
         write_plot(rows, RESULTS.with_name("growth.svg"))
-        renew_section(text)
+        renew_section(text, SECTION)
     return 1 if arguments.check and not all(met for _, met in targets(rows)) else 0
 
 

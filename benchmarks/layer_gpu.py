@@ -52,7 +52,7 @@ def main() -> int:
     if arguments.write:
         from skinning import renew_section
 
-        renew_section(text)
+        renew_section(text, SECTION)
     return 0
 
 
