@@ -31,6 +31,7 @@ class ClipArrays(NamedTuple):
         starts: [C] int32, first frame of each clip.
         counts: [C] int32, frames of each clip.
         rates: [C] float64, Hz.
+        heights: [C] float32, m, hips above the floor in the T-pose of the person the clip was made for.
         rotations: [F, J] quat (xyzw), joints 1 to J relative to the T-pose.
         translations: [F] vec3, m, hips.
     """
@@ -38,6 +39,7 @@ class ClipArrays(NamedTuple):
     starts: wp.array
     counts: wp.array
     rates: wp.array
+    heights: wp.array
     rotations: wp.array
     translations: wp.array
 
@@ -128,6 +130,7 @@ def sample_clips_kernel(
     starts: wp.array(dtype=wp.int32),
     counts: wp.array(dtype=wp.int32),
     rates: wp.array(dtype=wp.float64),
+    heights: wp.array(dtype=wp.float32),
     rotations: wp.array(dtype=wp.quat, ndim=2),
     translations: wp.array(dtype=wp.vec3),
     # bodies
@@ -135,6 +138,7 @@ def sample_clips_kernel(
     clips: wp.array(dtype=wp.int32),
     times: wp.array(dtype=wp.float64),
     placements: wp.array(dtype=wp.transform),
+    legs: wp.array(dtype=wp.float32),
     # out
     rotations_out: wp.array(dtype=wp.mat33, ndim=2),
     translations_out: wp.array(dtype=wp.vec3),
@@ -154,6 +158,8 @@ def sample_clips_kernel(
         placement = placements[body]
         rotation = wp.transform_get_rotation(placement) * rotation
         hips = translations[first] * (1.0 - share) + translations[second] * share
+        if legs[body] > 0.0:
+            hips *= legs[body] / heights[clip]
         translations_out[row] = wp.transform_point(placement, hips)
     rotations_out[row, joint] = wp.quat_to_matrix(rotation)
 
@@ -204,6 +210,7 @@ def launch_sample_clips(
     *,
     bodies: wp.array,
     placements: wp.array,
+    legs: wp.array,
     rotations_out: wp.array,
     translations_out: wp.array,
 ) -> None:
@@ -214,6 +221,8 @@ def launch_sample_clips(
         clocks: The B clocks.
         bodies: [N] int32, which bodies.
         placements: [B] transform, from the clip's world to the output's.
+        legs: [B] float32, m, hips above the floor in the body's T-pose: the path is scaled by it over the clip's; legs
+            of 0 leave it as it is.
         rotations_out: [N, J] mat33; joint 0 (the hips) is placed.
         translations_out: [N] vec3, m.
 
@@ -226,6 +235,8 @@ def launch_sample_clips(
     check_array("translations", clips.translations, (clips.rotations.shape[0],), device)
     check_array("bodies", bodies, (count,), device)
     check_array("placements", placements, clocks.times.shape, device)
+    check_array("legs", legs, clocks.times.shape, device)
+    check_array("heights", clips.heights, clips.counts.shape, device)
     check_array("translations_out", translations_out, (count,), device)
     wp.launch(
         sample_clips_kernel,
@@ -234,12 +245,14 @@ def launch_sample_clips(
             clips.starts,
             clips.counts,
             clips.rates,
+            clips.heights,
             clips.rotations,
             clips.translations,
             bodies,
             clocks.clips,
             clocks.times,
             placements,
+            legs,
         ],
         outputs=[rotations_out, translations_out],
         device=device,

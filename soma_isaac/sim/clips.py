@@ -33,10 +33,14 @@ class ClipLibrary:
             device: Warp device.
 
         Raises:
-            InputRejected: There is no motion, or Warp does not know the device.
+            InputRejected: There is no motion, one has its hips below the floor in the T-pose, or Warp does not know
+                the device.
         """
         if not motions:
             raise InputRejected("a clip library needs at least one motion")
+        for motion in motions:
+            if motion.identity.rest_offsets[1, 1] <= 0.0:
+                raise InputRejected(f"{motion.provenance.source!r} has its hips at or below the floor in the T-pose")
         self.device = warp_device(device)
         self.names = tuple(motion.provenance.source for motion in motions)
         counts = np.array([motion.frame_count for motion in motions], dtype=np.int32)
@@ -46,6 +50,9 @@ class ClipLibrary:
             starts=device_array((np.cumsum(counts) - counts).astype(np.int32), wp.int32, self.device),
             counts=device_array(counts, wp.int32, self.device),
             rates=wp.array(rates, dtype=wp.float64, device=self.device),
+            heights=device_array(
+                np.array([motion.identity.rest_offsets[1, 1] for motion in motions]), wp.float32, self.device
+            ),
             rotations=device_array(
                 np.concatenate([quat_xyzw_from_matrix(motion.rotations) for motion in motions]), wp.quat, self.device
             ),

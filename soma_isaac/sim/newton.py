@@ -35,7 +35,14 @@ class NewtonBodies:
     """
 
     def __init__(
-        self, builder: Any, stepper: BodyStepper, *, visuals: bool = True, colliders: bool = True, cfg: Any = None
+        self,
+        builder: Any,
+        stepper: BodyStepper,
+        *,
+        visuals: bool = True,
+        colliders: bool = True,
+        show_capsules: bool = False,
+        cfg: Any = None,
     ) -> None:
         """Add the bodies to a model that is being built.
 
@@ -44,6 +51,7 @@ class NewtonBodies:
             stepper: The bodies; made with ``proxies=True`` for colliders.
             visuals: Add their vertices as particles with a visual mesh.
             colliders: Add their capsules as kinematic bodies.
+            show_capsules: Let cameras and viewers see the capsules.
             cfg: ``newton.ModelBuilder.ShapeConfig`` of the capsules (friction, groups; its density is ignored: the
                 capsules have no mass); the builder's default otherwise.
 
@@ -55,7 +63,7 @@ class NewtonBodies:
         self.capsule_bodies: list[np.ndarray] = []
         if colliders:
             cfg = (builder.default_shape_cfg if cfg is None else cfg).copy()
-            cfg.density = 0.0
+            cfg.density, cfg.is_visible = 0.0, show_capsules
             self.capsule_bodies = [_add_capsules(builder, group, cfg) for group in stepper.groups]
         self._drives: list[tuple[wp.array, wp.array, wp.array]] = []
 

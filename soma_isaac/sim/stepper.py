@@ -25,13 +25,9 @@ from soma_isaac.kernels.clip_sampling import (
 )
 from soma_isaac.kernels.normals import VertexTriangles, launch_normals
 from soma_isaac.kernels.proxies import launch_pose_proxies
-from soma_isaac.math.arrays import frozen_array
-from soma_isaac.math.so3 import quat_xyzw_from_matrix
 from soma_isaac.sim.clips import ClipLibrary
+from soma_isaac.sim.placement import hips_heights, placement_rows
 from soma_isaac.sim.proxies import LimbCapsules, limb_capsules
-
-Z_UP_FROM_Y_UP = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-"""Stands a SOMA body (Y up, facing z) in a Z-up world; it faces -y."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +116,7 @@ class BodyStepper:
         speeds: ArrayLike = 1.0,
         loop: ArrayLike = True,
         placements: ArrayLike | None = None,
+        fit_stride: bool = True,
         normals: bool = True,
         proxies: bool = False,
     ) -> None:
@@ -133,7 +130,9 @@ class BodyStepper:
             speeds: [B] or one number; 1 is the clip's own pace, negative runs backwards.
             loop: [B] or one flag: start again after the last frame, or hold it.
             placements: [B, 4, 4] or [4, 4] rigid transforms from the clips' world (Y up) to the simulation's; the
-                identity by default. See :data:`Z_UP_FROM_Y_UP`.
+                identity by default. See :data:`soma_isaac.sim.placement.Z_UP_FROM_Y_UP`.
+            fit_stride: Scale a clip's path by the height of the body's hips over that of the person it was made for,
+                so that feet stay on the floor; otherwise the path is taken as it is.
             normals: Compute vertex normals.
             proxies: Fit and pose collision capsules.
 
@@ -157,6 +156,8 @@ class BodyStepper:
             active=wp.ones(count, dtype=wp.int32, device=self.device),
         )
         self._placements = wp.zeros(count, dtype=wp.transform, device=self.device)
+        legs = np.concatenate([np.broadcast_to(hips_heights(g.body, g.identity), g.size) for g in groups])
+        self._legs = device_array(legs if fit_stride else np.zeros(count), wp.float32, self.device)
         self._mask = wp.ones(count, dtype=wp.int32, device=self.device)
         self._dt = wp.zeros(1, dtype=wp.float64, device=self.device)
         self._dt_value = 0.0
@@ -224,7 +225,7 @@ class BodyStepper:
         if loop is not None:
             _put(self._clocks.ends, rows, np.where(np.asarray(loop, dtype=bool), LOOP, HOLD))
         if placements is not None:
-            _put(self._placements, rows, _placement_rows(placements))
+            _put(self._placements, rows, placement_rows(placements))
 
     def reset(self, ids: ArrayLike | wp.array | None = None) -> None:
         """Set clocks back to their phases; the next step moves on from there.
@@ -280,6 +281,7 @@ class BodyStepper:
                 self._clocks,
                 bodies=chain.bodies,
                 placements=self._placements,
+                legs=self._legs,
                 rotations_out=rotations,
                 translations_out=translations,
             )
@@ -342,18 +344,6 @@ def _chain(group: BodyGroup, rows: np.ndarray, normals: bool, proxies: bool) -> 
         proxies=None if capsules is None else wp.zeros((count, len(capsules.names)), dtype=wp.transform, device=device),
     )
     return _Chain(posed, buffers, device_array(rows, wp.int32, device), triangles, areas, joints, offsets)
-
-
-def _placement_rows(placements: ArrayLike) -> np.ndarray:
-    """Positions and quaternions [..., 7] (xyzw) of rigid transforms [..., 4, 4]."""
-    values = np.asarray(placements, dtype=np.float64)
-    if values.ndim == 2:
-        values = values[None]
-    values = frozen_array("placements", values, (None, 4, 4))
-    turned = values[:, :3, :3]
-    if np.abs(turned @ np.swapaxes(turned, 1, 2) - np.eye(3)).max() > 1e-4 or (np.linalg.det(turned) < 0.0).any():
-        raise InputRejected("placements are not rigid transforms")
-    return np.concatenate([values[:, :3, 3], quat_xyzw_from_matrix(turned)], axis=1)
 
 
 def _put(target: wp.array, rows: np.ndarray, values: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import warp as wp
 from soma_isaac.body import SomaBody
 from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.sim import BodyGroup, BodyStepper, ClipLibrary
-from soma_isaac.sim.stepper import Z_UP_FROM_Y_UP
+from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
 from tests.sim.conftest import make_motion
 
 pytestmark = pytest.mark.gpu

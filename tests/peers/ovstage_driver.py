@@ -14,9 +14,9 @@ from pxr import Usd, UsdGeom
 from soma_isaac.body import SomaBody
 from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.sim import BodyGroup, BodyStepper, ClipLibrary
+from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
 from soma_isaac.sim.sinks.ovstage import OvStageSink
 from soma_isaac.sim.sinks.usd_points import UsdPointsSink
-from soma_isaac.sim.stepper import Z_UP_FROM_Y_UP
 from tests.sim.conftest import make_motion
 
 robot, folder, link_root = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

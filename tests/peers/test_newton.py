@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import warp as wp
 
-from soma_isaac.rig.skeleton import data_path
+from soma_isaac.rig.skeleton import data_path, template_rest_offsets
 
 pytestmark = [
     pytest.mark.peer,
@@ -21,7 +21,7 @@ pytestmark = [
 DT = 0.005
 
 
-def scene(stepper, *, gravity, colliders=True):
+def scene(stepper, *, gravity, colliders=True, show=False):
     """Model, solver, two states, control and bodies; the G1 stands at the origin, faces x and holds its joints."""
     import newton
 
@@ -40,7 +40,7 @@ def scene(stepper, *, gravity, colliders=True):
         builder.joint_target_mode[dof] = int(newton.JointTargetMode.POSITION)
         builder.joint_armature[dof] = 0.02
     builder.add_ground_plane()
-    bodies = NewtonBodies(builder, stepper, colliders=colliders)
+    bodies = NewtonBodies(builder, stepper, colliders=colliders, show_capsules=show)
     model = builder.finalize(device="cpu")
     bodies.attach(model)
     solver = newton.solvers.SolverMuJoCo(model, nconmax=400, njmax=1200)
@@ -58,7 +58,7 @@ def body():
 
 
 def place(x, y, angle=0.0):
-    from soma_isaac.sim.stepper import Z_UP_FROM_Y_UP
+    from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
 
     turned = np.eye(4)
     turned[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
@@ -95,6 +95,7 @@ def test_a_g1_and_four_bodies_step_together(body):
         for row, motion in enumerate(motions):
             duration = (motion.frame_count - 1) / motion.fps
             rotations, hips = clip_pose(motion, (phases[row] + step * DT * speeds[row]) % duration)
+            hips = hips * scale[row] * template_rest_offsets()[1, 1] / motion.identity.rest_offsets[1, 1]
             expected = body.pose(identity, rotations[None], hips[None]).vertices.numpy()[row].astype(float)
             expected = expected @ places[row, :3, :3].T + places[row, :3, 3]
             assert np.linalg.norm(points[row] - expected, axis=1).max() < 1e-5
@@ -108,7 +109,6 @@ def test_a_g1_and_four_bodies_step_together(body):
 @pytest.mark.parametrize("colliders", [True, False])
 def test_a_robot_pushed_into_a_person_is_stopped(body, colliders):
     from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
-    from soma_isaac.rig.skeleton import template_rest_offsets
     from soma_isaac.sim import BodyGroup, BodyStepper, ClipLibrary
 
     offsets = template_rest_offsets()

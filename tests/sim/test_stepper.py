@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import warp as wp
 from soma_isaac.body import SomaBody
 from soma_isaac.errors import InputRejected
 from soma_isaac.sim import BodyGroup, BodyStepper, ClipLibrary
-from soma_isaac.sim.stepper import Z_UP_FROM_Y_UP
+from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
 from tests.oracles.clip_pose import clip_pose
 
 
@@ -45,6 +46,7 @@ def test_vertices_are_the_layers_at_each_bodys_own_time(body, identities, motion
         phases=[0.0, 0.011, 0.15],
         speeds=[1.0, 0.5, -0.7],
         placements=places,
+        fit_stride=False,
     )
     clock = np.array([0.0, 0.011, 0.15])
     for _ in range(23):
@@ -56,6 +58,23 @@ def test_vertices_are_the_layers_at_each_bodys_own_time(body, identities, motion
         expected = expected_vertices(body, identities, clip_pose(motions[clip], clock[row]), places[row])[row]
         assert np.linalg.norm(posed.pose.vertices.numpy()[row] - expected, axis=1).max() < 1e-5
     np.testing.assert_array_equal(posed.normals.numpy(), body.normals(posed.pose.vertices).numpy())
+
+
+def test_feet_stay_on_the_floor_whatever_the_legs(body, identities, make_motion):
+    # A clip of somebody with short legs, standing in the T-pose 3 m ahead of the origin.
+    clip = make_motion(1, 30.0, 5, spread=0.0)
+    offsets = clip.identity.rest_offsets * 0.8
+    clip = replace(
+        clip, identity=replace(clip.identity, rest_offsets=offsets), root_translation=offsets[None, 1] + [0.0, 0.0, 3.0]
+    )
+    stepper = BodyStepper(ClipLibrary([clip]), [BodyGroup(body, identities)])
+    joints = stepper.groups[0].pose.joints.numpy()
+    scale = np.array([1.0, 0.9, 1.1])
+    np.testing.assert_allclose(joints[:, 0, 2], 3.0 / 0.8 * scale, rtol=1e-5)
+    floor = stepper.groups[0].pose.vertices.numpy()[..., 1].min(axis=1)
+    assert np.abs(floor).max() < 0.01
+    raw = BodyStepper(ClipLibrary([clip]), [BodyGroup(body, identities)], fit_stride=False)
+    assert raw.groups[0].pose.vertices.numpy()[0, :, 1].min() < -0.15
 
 
 def test_hold_and_loop_at_both_ends(body, library):

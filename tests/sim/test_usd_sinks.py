@@ -11,9 +11,9 @@ from soma_isaac.body.skin_animation import skin_animation
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.rig_usd_write import MESHES, SKEL_ROOT, SKELETON
 from soma_isaac.sim import BodyGroup, BodyStepper, ClipLibrary
+from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
 from soma_isaac.sim.sinks.usd_points import UsdPointsSink
 from soma_isaac.sim.sinks.usd_rig import UsdSkelSink, author_identity, author_motion, reference_rig
-from soma_isaac.sim.stepper import Z_UP_FROM_Y_UP
 
 
 def stage_like_isaacs(path=None):

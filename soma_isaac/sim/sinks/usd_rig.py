@@ -22,7 +22,8 @@ from soma_isaac.motion.skin import SkinAnimation, parent_relative
 from soma_isaac.rig.mesh import vertex_normals
 from soma_isaac.rig.rig import Rig
 from soma_isaac.rig.skeleton import data_path
-from soma_isaac.sim.stepper import Z_UP_FROM_Y_UP, PosedGroup
+from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
+from soma_isaac.sim.stepper import PosedGroup
 
 LOD_VARIANTS = "lod"
 """The variant set of levels of detail on a body's prim."""
