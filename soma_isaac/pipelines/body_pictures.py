@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from soma_isaac.batch.thumbnails import png_bytes
 from soma_isaac.body.identities.presets import preset
-from soma_isaac.body.layer import SomaLayer
+from soma_isaac.body.layer import OPEN_CORRECTIVES, SomaLayer
 from soma_isaac.formats.atomic import write_file
 from soma_isaac.math.frames import zup_from_yup_points
 from soma_isaac.math.so3 import matrix_from_rotvec
@@ -32,6 +32,29 @@ ANNY_BODIES = (
 
 CLIP_FRAMES = (("walk", 420), ("reach", 466))
 """Clip and frame of the second and third pose; the first is the T-pose."""
+
+
+@dataclass(frozen=True)
+class CloseUp:
+    """A view of one bent joint.
+
+    Attributes:
+        joint: In the middle of the picture.
+        rotations: Rotation vectors [rad] of the joints that leave the T-pose.
+        towards: From the joint to the camera [m], Z-up, +X ahead, +Y the person's left.
+    """
+
+    joint: str
+    rotations: Mapping[str, tuple[float, float, float]]
+    towards: tuple[float, float, float]
+
+
+CLOSE_UPS = (
+    CloseUp("LeftForeArm", {"LeftForeArm": (0.0, -2.2, 0.0)}, (0.35, 0.1, 1.05)),
+    CloseUp("LeftArm", {"LeftArm": (0.0, 0.0, 1.0), "LeftShoulder": (0.0, 0.0, 0.25)}, (1.1, 0.35, 0.1)),
+    CloseUp("LeftLeg", {"LeftLeg": (-1.9, 0.0, 0.0), "LeftShin": (1.4, 0.0, 0.0)}, (0.35, 1.15, 0.25)),
+    CloseUp("LeftShin", {"LeftLeg": (-0.9, 0.0, 0.0), "LeftShin": (2.3, 0.0, 0.0)}, (-0.1, 1.1, 0.05)),
+)
 
 ROW = ((1500, 430), 0.33)
 """Pixels and field of view of a row of six people."""
@@ -130,19 +153,25 @@ def _levels() -> np.ndarray:
 
 
 def _correctives() -> np.ndarray:
-    """An arm and a knee bent far, without (above) and with (below) correctives."""
-    pose = np.zeros((77, 3))
-    pose[POSE_JOINT_NAMES.index("LeftForeArm")] = (0.0, -2.3, 0.0)
-    pose[POSE_JOINT_NAMES.index("LeftArm")] = (0.0, 0.0, -0.9)
-    pose[POSE_JOINT_NAMES.index("LeftLeg")] = (-1.6, 0.0, 0.0)
-    pose[POSE_JOINT_NAMES.index("LeftShin")] = (2.2, 0.0, 0.0)
-    layer = _layer("soma", correctives=data_path("SOMA_correctives.safetensors"))
+    """Elbow, shoulder, hip and knee bent far, without (above) and with (below) correctives."""
+    layer = _layer("soma", correctives=OPEN_CORRECTIVES)
     layer.prepare_identity(preset("adult_male")[None])
-    rows = []
-    for switch in (False, True):
-        vertices = layer.pose(pose[None], correctives=switch).vertices.numpy()[0]
-        mesh = _line_up([vertices], [layer.triangles], 1.0)
-        arm = render_scene(mesh, Camera((1.7, 1.2, 2.0), (0.0, 0.42, 1.42), 0.42), (480, 420))
-        leg = render_scene(mesh, Camera((0.9, 2.2, 0.9), (0.25, 0.1, 0.75), 0.42), (480, 420))
-        rows.append(np.concatenate([arm, leg], axis=1))
-    return np.concatenate(rows)
+    return np.concatenate(
+        [
+            np.concatenate([_close_up(layer, view, correctives=switch) for view in CLOSE_UPS], axis=1)
+            for switch in (False, True)
+        ]
+    )
+
+
+def _close_up(layer: SomaLayer, view: CloseUp, *, correctives: bool) -> np.ndarray:
+    pose = np.zeros((77, 3))
+    for joint, rotvec in view.rotations.items():
+        pose[POSE_JOINT_NAMES.index(joint)] = rotvec
+    posed = layer.pose(pose[None], correctives=correctives)
+    vertices = zup_from_yup_points(posed.vertices.numpy()[0].astype(np.float64))
+    centre = zup_from_yup_points(posed.joints.numpy()[0, POSE_JOINT_NAMES.index(view.joint)].astype(np.float64))
+    x, y, z = (float(value) for value in centre + view.towards)
+    camera = Camera((x, y, z), (float(centre[0]), float(centre[1]), float(centre[2])), 0.34)
+    mesh = SceneMesh(vertices, layer.triangles, SKIN_RGB[0])
+    return render_scene([mesh], camera, (340, 340), floor_height=None)
