@@ -1,5 +1,7 @@
 """The Kit extension: window, menu entry, action and settings of the panel; everything is given back on shutdown."""
 
+# pyright: reportAttributeAccessIssue=true
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,5 +1,7 @@
 """A call per frame of the application, in Kit with Events 2.0 (107 and later) and before."""
 
+# pyright: reportAttributeAccessIssue=true
+
 from __future__ import annotations
 
 from collections.abc import Callable

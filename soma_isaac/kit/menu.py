@@ -1,5 +1,7 @@
 """A menu entry with its action, where the application has menus; a headless one has none."""
 
+# pyright: reportAttributeAccessIssue=true
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -237,7 +237,9 @@ class FolderJob:
         error = next((line[len("error: ") :] for line in reversed(said) if line.startswith("error: ")), "")
         status = replace(self._status, exit_code=code)
         if code == 0:
-            self._status = replace(status, state=DONE, fraction=1.0, text=f"Done: {status.total} clip{'s' * (status.total != 1)}.")
+            self._status = replace(
+                status, state=DONE, fraction=1.0, text=f"Done: {status.total} clip{'s' * (status.total != 1)}."
+            )
         elif self._cancelled_at is not None:
             text = f"Cancelled: {status.ended} of {status.total} clips are complete; start again to go on."
             self._status = replace(status, state=CANCELLED, text=text)

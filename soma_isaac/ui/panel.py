@@ -3,6 +3,8 @@
 Widgets call the presenter; :meth:`Panel.update`, called once per frame, lets time pass and shows what has changed.
 """
 
+# pyright: reportAttributeAccessIssue=true
+
 from __future__ import annotations
 
 from collections.abc import Callable
