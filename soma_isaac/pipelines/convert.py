@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -9,6 +10,7 @@ from typing import Any, TextIO
 from soma_isaac import __version__
 from soma_isaac.batch.discovery import InputRules
 from soma_isaac.batch.ledger import LedgerRecord
+from soma_isaac.errors import MissingDependency
 from soma_isaac.pipelines.config import settings_digest
 from soma_isaac.pipelines.convert_config import VERBS, ConvertConfig, check_config, conversion_settings, output_names
 from soma_isaac.pipelines.fingerprint import code_digest
@@ -79,13 +81,25 @@ def run_convert(config: ConvertConfig, stream: TextIO, converter: str = CONVERTE
     Raises:
         ConfigRefused, InputRejected, OutputConflict: As `plan_convert`, or outputs of other settings are in the way.
         OutputLocked, LedgerCorrupt, DiskRefused, WorkersUnusable: The machine, not a clip; the run can be resumed.
+        MissingDependency: torch, or pyarrow for parquet, is not installed; nothing was written.
     """
     plan = plan_convert(config)
     if config.dry_run:
         return dry_run_folder(plan, config, stream)
     if converter != CONVERTER:
         return run_folder(plan, config, stream, converter)
+    _require_packages(config, plan)  # before the first file fails of it, and all others after it
     return run_folder(plan, config, stream, converter, lambda done, states: _write_report(config, done, states))
+
+
+def _require_packages(config: ConvertConfig, plan: FolderPlan) -> None:
+    if config.verb != "mhr":
+        return
+    if importlib.util.find_spec("torch") is None:
+        raise MissingDependency("torch", "verb=mhr", "pip install 'soma_isaac[torch]'")
+    parquet = any(entry.input.lower().endswith(".parquet") and not entry.verdict for entry in plan.entries)
+    if parquet and importlib.util.find_spec("pyarrow") is None:
+        raise MissingDependency("pyarrow", "reading parquet files", "pip install 'soma_isaac[parquet]'")
 
 
 def _mhr_settings(config: ConvertConfig) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """MHR samples, from parquet and npz: a stand-in module in MHR's calling convention, of its own topology, in cm."""
 
-import importlib
+import importlib.util
 import io
 import json
 import sys
@@ -168,3 +168,14 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingDependency, match=r"soma_isaac\[parquet\]"):
         mhr_samples.read_mhr_samples(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("name,package", [("batch.npz", "torch"), ("batch.parquet", "pyarrow")])
+def test_missing_packages_are_named_before_any_work(run, tmp_path, monkeypatch, name, package):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(b"PAR1")
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda word, *rest: None if word == package else real(word, *rest))
+    with pytest.raises(MissingDependency, match=package):
+        run(tmp_path / "in")
+    assert not (tmp_path / "out").exists()
