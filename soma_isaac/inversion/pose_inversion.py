@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike
 
 from soma_isaac.body.identity import PreparedIdentity, device_array
+from soma_isaac.body.launches import rows
 from soma_isaac.body.orientations import absolute_from_relative
 from soma_isaac.body.soma import SomaBody
 from soma_isaac.body.topology import TopologyTransfer
 from soma_isaac.body.twist import compile_twist
 from soma_isaac.errors import InputRejected
+from soma_isaac.inversion.batch import PoseBatch, PoseInversionResult
 from soma_isaac.inversion.normal_equations import equation_plan
 from soma_isaac.inversion.prepared import InversionBody, reweighted, with_closed_forms
-from soma_isaac.inversion.quadratic import body_geometry, pair_sums, skin_tables
+from soma_isaac.inversion.quadratic import body_geometry, levers, pair_sums, skin_tables
 from soma_isaac.inversion.settings import (
     InversionSettings,
     neighbour_penalties,
@@ -27,54 +29,13 @@ from soma_isaac.inversion.settings import (
 from soma_isaac.inversion.solver import Solver
 from soma_isaac.inversion.start import Starter
 from soma_isaac.inversion.targets import TargetReader
-from soma_isaac.inversion.weights import robust_weights
+from soma_isaac.inversion.weights import checked_weights, robust_weights
 from soma_isaac.kernels.inversion_moments import launch_moments
 from soma_isaac.math.arrays import check_rotations, frozen_array
 
+__all__ = ["InversionBody", "PoseInversion", "PoseInversionResult"]
 
-@dataclass(frozen=True, eq=False)
-class PoseInversionResult:
-    """Poses of B frames.
-
-    Attributes:
-        rotations: [B, 77, 3, 3] relative to the T-pose in world-aligned axes, as ``SomaBody.pose`` takes them.
-        absolute_rotations: [B, 77, 3, 3] the rig's local rotations.
-        root_translation: [B, 3] m, Hips.
-        per_vertex_error: [B, V] m, distance of the posed body, twist helpers and correctives included, from the target;
-            NaN where the target has no vertex. Weights play no part in it.
-        vertex_weights: [1 or B, V] what each vertex counted in the end.
-        steps: [B] Gauss-Newton steps that helped.
-    """
-
-    rotations: np.ndarray
-    absolute_rotations: np.ndarray
-    root_translation: np.ndarray
-    per_vertex_error: np.ndarray
-    vertex_weights: np.ndarray
-    steps: np.ndarray
-
-
-@dataclass(eq=False)
-class _Batch:
-    """Frames on their way to a pose.
-
-    Attributes:
-        body: Bodies and weights: of 1 or B rows.
-        targets: [B, V] vec3 m, without correctives.
-        origins: [B] vec3 m, a point near each frame's body.
-        moments: [B, 3, 4 N] float64.
-        locals: [B, P] mat33d, local turns.
-        shifts: [B] vec3d m, Hips from the origin.
-        steps: [B].
-    """
-
-    body: InversionBody
-    targets: wp.array
-    origins: wp.array
-    moments: wp.array
-    locals: wp.array
-    shifts: wp.array
-    steps: np.ndarray
+_CHUNK = 64
 
 
 class PoseInversion:
@@ -132,24 +93,27 @@ class PoseInversion:
                 f"the identity was prepared for LOD {identity.lod} on {identity.arrays.points.device}, "
                 f"this inversion is for {body.lod} on {body.device}"
             )
-        weights = _checked_weights(vertex_weights, body.vertex_count)
+        weights = checked_weights(vertex_weights, body.vertex_count)
         if 1 not in (len(weights), identity.count) and len(weights) != identity.count:
             raise InputRejected(f"{len(weights)} rows of vertex_weights do not fit {identity.count} identities")
         geometry = body_geometry(body, identity, self._program)
         solver_tables, root_turns = self._solver.body_tables(identity, geometry)
         centres = geometry.centres[:, tables.nodes]
         device_weights = device_array(weights, wp.float32, body.device)
+        points, device_centres = identity.arrays.points, device_array(centres, wp.vec3, body.device)
+        single = max(identity.count, len(weights)) == 1
         prepared = InversionBody(
             identity=identity,
             vertex_weights=device_weights,
             geometry=geometry,
             tables=solver_tables,
             root_turns=root_turns,
-            centres=device_array(centres, wp.vec3, body.device),
-            sums=pair_sums(tables, identity.arrays.points, centres, device_weights),
+            centres=device_centres,
+            sums=pair_sums(tables, points, centres, device_weights),
             height=float(np.ptp(identity.rest_points[0, :, 1])),
             weight=float(weights.sum(axis=1).mean(dtype=np.float64)),
             closed_forms=(),
+            levers=levers(tables, points, device_centres, device_weights) if single else None,
         )
         return self._with_closed_forms(prepared)
 
@@ -215,7 +179,7 @@ class PoseInversion:
             public=public,
         )
 
-    def _begin(self, targets: wp.array, missing: np.ndarray | None, body: InversionBody) -> _Batch:
+    def _begin(self, targets: wp.array, missing: np.ndarray | None, body: InversionBody) -> PoseBatch:
         device, frames, public = self.body.device, targets.shape[0], self.body.layout.public_count
         if missing is not None:
             weights = np.where(missing, 0.0, body.vertex_weights.numpy())
@@ -223,7 +187,7 @@ class PoseInversion:
             if empty.size:
                 raise InputRejected(f"frame {int(empty[0])} has no vertex that counts")
             body = replace(reweighted(body, self._tables, weights), weight=body.weight)
-        batch = _Batch(
+        batch = PoseBatch(
             body=body,
             targets=targets,
             origins=self._reader.origins(targets, missing),
@@ -236,20 +200,27 @@ class PoseInversion:
             self._sum_moments(batch)
         return batch
 
-    def _sum_moments(self, batch: _Batch) -> None:
-        launch_moments(
-            self._tables.entries,
-            points=batch.body.identity.arrays.points,
-            centres=batch.body.centres,
-            vertex_weights=batch.body.vertex_weights,
-            targets=batch.targets,
-            origins=batch.origins,
-            moments_out=batch.moments,
-        )
+    def _sum_moments(self, batch: PoseBatch) -> None:
+        body, frames = batch.body, batch.targets.shape[0]
+        # Levers of one body serve all frames; those of many are made for some frames at a time, to save memory.
+        size = frames if body.levers is not None else _CHUNK
+        for begin in range(0, frames, size):
+            end = min(begin + size, frames)
+            shared = body.levers
+            if shared is None:
+                parts = (body.identity.arrays.points, body.centres, body.vertex_weights)
+                shared = levers(self._tables, *(rows(array, begin, end) for array in parts))
+            launch_moments(
+                self._tables.entries,
+                levers=shared,
+                targets=batch.targets[begin:end],
+                origins=batch.origins[begin:end],
+                moments_out=batch.moments[begin:end],
+            )
 
     def _set_start(
         self,
-        batch: _Batch,
+        batch: PoseBatch,
         missing: np.ndarray | None,
         initial: ArrayLike | None,
     ) -> None:
@@ -270,7 +241,7 @@ class PoseInversion:
             check_rotations("initial (frame, joint)", rotations)
             self._starter.set_rotations(batch.locals, rotations, body.geometry.zero_turns)
 
-    def _solve(self, batch: _Batch, settings: InversionSettings, stride: int = 0) -> None:
+    def _solve(self, batch: PoseBatch, settings: InversionSettings, stride: int = 0) -> None:
         penalties = static_penalties(settings, self.body.layout, batch.body.unit)
         if stride:
             rotations = self._starter.rotations(batch.locals, batch.body.tables.zero_turns)
@@ -289,7 +260,7 @@ class PoseInversion:
         )
         batch.steps += energies[:, 2].astype(np.int64)
 
-    def _renew(self, batch: _Batch, settings: InversionSettings, missing: np.ndarray | None) -> None:
+    def _renew(self, batch: PoseBatch, settings: InversionSettings, missing: np.ndarray | None) -> None:
         """Solve again without correctives, and with other vertex weights, that follow from the pose."""
         raw = batch.targets
         if self.body.corrected:
@@ -311,23 +282,23 @@ class PoseInversion:
             self._sum_moments(batch)
             self._solve(batch, settings)
 
-    def _smooth(self, batch: _Batch, settings: InversionSettings) -> None:
+    def _smooth(self, batch: PoseBatch, settings: InversionSettings) -> None:
         few = replace(settings, steps=min(settings.steps, 2))
         for stride in smoothing_strides(settings.smoothing_rounds, len(batch.steps)):
             self._solve(batch, few, stride)
 
-    def _pose(self, batch: _Batch) -> tuple[np.ndarray, np.ndarray]:
+    def _pose(self, batch: PoseBatch) -> tuple[np.ndarray, np.ndarray]:
         rotations = self._starter.rotations(batch.locals, batch.body.tables.zero_turns)
         return rotations, batch.shifts.numpy() + batch.origins.numpy()
 
-    def _corrective_offsets(self, batch: _Batch) -> np.ndarray:
+    def _corrective_offsets(self, batch: PoseBatch) -> np.ndarray:
         pose = self._pose(batch)
         identity = batch.body.identity
         plain = self.body.pose(identity, *pose, correctives=False).vertices.numpy().copy()
         return self.body.pose(identity, *pose).vertices.numpy() - plain
 
     def _errors(
-        self, batch: _Batch, targets: wp.array, missing: np.ndarray | None, correctives: bool | None = None
+        self, batch: PoseBatch, targets: wp.array, missing: np.ndarray | None, correctives: bool | None = None
     ) -> np.ndarray:
         posed = self.body.pose(batch.body.identity, *self._pose(batch), correctives=correctives)
         errors = self._reader.distances(posed.vertices, targets)
@@ -336,7 +307,7 @@ class PoseInversion:
         return errors
 
     def _result(
-        self, batch: _Batch, targets: wp.array, missing: np.ndarray | None, settings: InversionSettings
+        self, batch: PoseBatch, targets: wp.array, missing: np.ndarray | None, settings: InversionSettings
     ) -> PoseInversionResult:
         if np.isinf(settings.hinge) and len(batch.steps):
             rotations, _ = self._pose(batch)
@@ -351,17 +322,3 @@ class PoseInversion:
             vertex_weights=batch.body.vertex_weights.numpy(),
             steps=batch.steps,
         )
-
-
-def _checked_weights(weights: ArrayLike | None, count: int) -> np.ndarray:
-    if weights is None:
-        return np.ones((1, count), dtype=np.float32)
-    values = np.asarray(weights, dtype=np.float32)
-    values = values[None] if values.ndim == 1 else values
-    if values.ndim != 2 or values.shape[1] != count:
-        raise InputRejected(f"vertex_weights has shape {values.shape}, expected ({count},) or (R, {count})")
-    if not np.isfinite(values).all() or (values < 0.0).any():
-        raise InputRejected("vertex_weights are not finite or negative")
-    if (values.sum(axis=1) <= 0.0).any():
-        raise InputRejected("vertex_weights leave a frame without vertices")
-    return values

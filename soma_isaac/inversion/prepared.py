@@ -30,6 +30,7 @@ class InversionBody:
         height: Of the first body, m.
         weight: Total vertex weight of the first weighting.
         closed_forms: One per row of the sums, or none where a start is not needed.
+        levers: [1, E] vec4 of a single body with a single weighting; ``None`` for several.
     """
 
     identity: PreparedIdentity
@@ -42,6 +43,7 @@ class InversionBody:
     height: float
     weight: float
     closed_forms: tuple[ClosedForm, ...]
+    levers: wp.array | None
 
     @property
     def count(self) -> int:
@@ -65,7 +67,7 @@ def reweighted(body: InversionBody, tables: SkinTables, weights: np.ndarray) -> 
     points = body.identity.arrays.points
     sums = pair_sums(tables, points, body.geometry.centres[:, tables.nodes], device_weights)
     total = float(weights.sum(axis=1).mean(dtype=np.float64))
-    return replace(body, vertex_weights=device_weights, sums=sums, weight=total, closed_forms=())
+    return replace(body, vertex_weights=device_weights, sums=sums, weight=total, closed_forms=(), levers=None)
 
 
 def with_closed_forms(

@@ -16,7 +16,7 @@ from soma_isaac.body.layout import top_influences
 from soma_isaac.body.soma import SomaBody
 from soma_isaac.body.twist import TwistProgram, expanded_bind
 from soma_isaac.errors import RigMismatch
-from soma_isaac.kernels.inversion_moments import NodeEntries, PairEntries, launch_pair_sums
+from soma_isaac.kernels.inversion_moments import NodeEntries, PairEntries, launch_levers, launch_pair_sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +136,14 @@ def body_geometry(body: SomaBody, identity: PreparedIdentity, program: TwistProg
             body.orientations @ np.swapaxes(rotations[:, :public], -1, -2), (count, public, 3, 3)
         ),
     )
+
+
+def levers(tables: SkinTables, points: wp.array, centres: wp.array, vertex_weights: wp.array) -> wp.array:
+    """The weighted levers [R, E] vec4 of R bodies, or of one body with R weightings; see :func:`pair_sums`."""
+    rows = max(points.shape[0], vertex_weights.shape[0])
+    result = wp.empty((rows, len(tables.entries.vertices)), dtype=wp.vec4, device=points.device)
+    launch_levers(tables.entries, points=points, centres=centres, vertex_weights=vertex_weights, levers_out=result)
+    return result
 
 
 def pair_sums(tables: SkinTables, points: wp.array, centres: np.ndarray, vertex_weights: wp.array) -> wp.array:

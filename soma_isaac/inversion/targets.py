@@ -41,6 +41,8 @@ class TargetReader:
     def read(self, vertices: ArrayLike | wp.array) -> tuple[wp.array, np.ndarray | None]:
         """Targets [B, V] vec3 on the device, and which are missing [B, V], or ``None`` where all are there.
 
+        Missing ones come back as zeros.
+
         Raises:
             InputRejected: The shape is none that is accepted.
         """
@@ -51,7 +53,7 @@ class TargetReader:
             known = array.ndim == 2 and array.shape[1] in (self._count, self._mid_count)
             if known and array.device == self._body.device:
                 targets = array[:, : self._count] if array.size else array
-                return targets, self._missing(targets)
+                return self._filled(targets)
         values = np.asarray(vertices.numpy() if isinstance(vertices, wp.array) else vertices, dtype=np.float32)
         accepted = [self._count, *([self._mid_count] if self._mid_count > 0 else [])]
         if self._transfer is not None:
@@ -64,7 +66,7 @@ class TargetReader:
         targets = self.device_points(values)
         if targets.shape[0]:
             targets = targets[:, : self._count]
-        return targets, self._missing(targets)
+        return self._filled(targets)
 
     def device_points(self, values: np.ndarray) -> wp.array:
         """Points [B, V', 3] as a Warp array [B, V'] of vec3; on a CPU float32 memory is shared."""
@@ -75,20 +77,21 @@ class TargetReader:
         flat = wp.array(values.reshape(-1, 3), dtype=wp.vec3, device=device, copy=not device.is_cpu)
         return flat.reshape(values.shape[:2])
 
-    def _missing(self, targets: wp.array) -> np.ndarray | None:
+    def _filled(self, targets: wp.array) -> tuple[wp.array, np.ndarray | None]:
         if not targets.size:
-            return None
+            return targets, None
         values = targets.numpy()
         # A sum is finite only if all its terms are, and much faster to test than they.
         if np.isfinite(values.sum(dtype=np.float64)):
-            return None
-        return ~np.isfinite(values).all(axis=-1)
+            return targets, None
+        missing = ~np.isfinite(values).all(axis=-1)
+        return self.device_points(np.where(missing[..., None], 0.0, values)), missing
 
     def origins(self, targets: wp.array, missing: np.ndarray | None) -> wp.array:
         """A point [B] vec3 near each frame's body."""
         device, frames = self._body.device, targets.shape[0]
         if missing is not None:
-            values = np.where(missing[..., None], 0.0, targets.numpy()).sum(axis=1, dtype=np.float64)
+            values = targets.numpy().sum(axis=1, dtype=np.float64)
             return device_array(values / np.maximum((~missing).sum(axis=1), 1)[:, None], wp.vec3, device)
         origins = wp.empty(frames, dtype=wp.vec3, device=device)
         wp.launch(origins_kernel, dim=frames, inputs=[self._samples, targets], outputs=[origins], device=device)

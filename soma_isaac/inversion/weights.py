@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from soma_isaac.body.layout import top_influences
 from soma_isaac.body.soma import SomaBody
@@ -55,3 +56,22 @@ def limb_weights(body: SomaBody, limbs: Mapping[str, float]) -> np.ndarray:
 def robust_weights(errors: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
     """Geman and McClure's weights for distances [B, V] and scales [B, 1] m: 1 near 0, ever less beyond the scale."""
     return 1.0 / np.square(1.0 + np.square(errors / scale))
+
+
+def checked_weights(weights: ArrayLike | None, count: int) -> np.ndarray:
+    """Vertex weights [R, V] float32; ones by default.
+
+    Raises:
+        InputRejected: The shape is another, a weight is negative or not finite, or a row is all zeros.
+    """
+    if weights is None:
+        return np.ones((1, count), dtype=np.float32)
+    values = np.asarray(weights, dtype=np.float32)
+    values = values[None] if values.ndim == 1 else values
+    if values.ndim != 2 or values.shape[1] != count:
+        raise InputRejected(f"vertex_weights has shape {values.shape}, expected ({count},) or (R, {count})")
+    if not np.isfinite(values).all() or (values < 0.0).any():
+        raise InputRejected("vertex_weights are not finite or negative")
+    if (values.sum(axis=1) <= 0.0).any():
+        raise InputRejected("vertex_weights leave a frame without vertices")
+    return values

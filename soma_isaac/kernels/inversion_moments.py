@@ -57,13 +57,33 @@ class PairEntries(NamedTuple):
 
 
 @wp.kernel
-def moments_kernel(
+def levers_kernel(
     offsets: wp.array(dtype=wp.int32),
     vertices: wp.array(dtype=wp.int32),
     weights: wp.array(dtype=wp.float32),
     points: wp.array(dtype=wp.vec3, ndim=2),
     centres: wp.array(dtype=wp.vec3, ndim=2),
     vertex_weights: wp.array(dtype=wp.float32, ndim=2),
+    # out
+    levers_out: wp.array(dtype=wp.vec4, ndim=2),
+):
+    """Weighted levers ``u_v w_vk xi_vk`` of one joint's vertices with one weighting."""
+    row, node = wp.tid()
+    body = row % points.shape[0]
+    weighting = row % vertex_weights.shape[0]
+    centre = centres[row % centres.shape[0], node]
+    for entry in range(offsets[node], offsets[node + 1]):
+        vertex = vertices[entry]
+        weight = weights[entry] * vertex_weights[weighting, vertex]
+        lever = (points[body, vertex] - centre) * weight
+        levers_out[row, entry] = wp.vec4(lever[0], lever[1], lever[2], weight)
+
+
+@wp.kernel
+def moments_kernel(
+    offsets: wp.array(dtype=wp.int32),
+    vertices: wp.array(dtype=wp.int32),
+    levers: wp.array(dtype=wp.vec4, ndim=2),
     targets: wp.array(dtype=wp.vec3, ndim=2),
     origins: wp.array(dtype=wp.vec3),
     # out
@@ -71,32 +91,32 @@ def moments_kernel(
 ):
     """Moments ``M_k`` of one joint in one frame; targets are taken from the frame's origin."""
     frame, node = wp.tid()
-    body = frame % points.shape[0]
-    weighting = frame % vertex_weights.shape[0]
-    centre = centres[body, node]
+    row = frame % levers.shape[0]
     origin = origins[frame]
-    sums = wp.mat33d()
-    total = wp.vec3d()
+    x = wp.vec4d()
+    y = wp.vec4d()
+    z = wp.vec4d()
     begin = offsets[node]
     end = offsets[node + 1]
     while begin < end:
         stop = wp.min(begin + _RUN, end)
-        part = wp.mat33()
-        part_total = wp.vec3()
+        x_part = wp.vec4()
+        y_part = wp.vec4()
+        z_part = wp.vec4()
         for entry in range(begin, stop):
-            vertex = vertices[entry]
-            weight = weights[entry] * vertex_weights[weighting, vertex]
-            if weight > 0.0:
-                target = (targets[frame, vertex] - origin) * weight
-                part += wp.outer(target, points[body, vertex] - centre)
-                part_total += target
-        sums += wp.mat33d(part)
-        total += wp.vec3d(part_total)
+            target = targets[frame, vertices[entry]] - origin
+            lever = levers[row, entry]
+            x_part += lever * target[0]
+            y_part += lever * target[1]
+            z_part += lever * target[2]
+        x += wp.vec4d(x_part)
+        y += wp.vec4d(y_part)
+        z += wp.vec4d(z_part)
         begin = stop
-    for row in range(3):
-        for column in range(3):
-            moments_out[frame, row, 4 * node + column] = sums[row, column]
-        moments_out[frame, row, 4 * node + 3] = total[row]
+    for column in range(4):
+        moments_out[frame, 0, 4 * node + column] = x[column]
+        moments_out[frame, 1, 4 * node + column] = y[column]
+        moments_out[frame, 2, 4 * node + column] = z[column]
 
 
 @wp.kernel
@@ -131,24 +151,52 @@ def pair_sums_kernel(
     sums_out[row, pair] = sums
 
 
+def launch_levers(
+    entries: NodeEntries, *, points: wp.array, centres: wp.array, vertex_weights: wp.array, levers_out: wp.array
+) -> None:
+    """Weighted levers of R bodies, or of one body with R weightings.
+
+    Args:
+        entries: The vertices of N joints.
+        points: [1 or R, V] vec3, m, rest shapes.
+        centres: [1 or R, N] vec3, m, bind positions of the joints.
+        vertex_weights: [1 or R, V] float32.
+        levers_out: [R, E] vec4.
+
+    Raises:
+        InputRejected: A shape or a device does not fit.
+    """
+    rows, count = levers_out.shape
+    nodes = len(entries.offsets) - 1
+    vertex_count = points.shape[1]
+    device = levers_out.device
+    for name, array, shape in (
+        ("points", points, (None, vertex_count)),
+        ("centres", centres, (None, nodes)),
+        ("vertex_weights", vertex_weights, (None, vertex_count)),
+        ("vertices", entries.vertices, (count,)),
+    ):
+        check_array(name, array, shape, device)
+    for name, array in (("points", points), ("centres", centres), ("vertex_weights", vertex_weights)):
+        check_rows(name, array, rows)
+    wp.launch(
+        levers_kernel,
+        dim=(rows, nodes),
+        inputs=[*entries, points, centres, vertex_weights],
+        outputs=[levers_out],
+        device=device,
+    )
+
+
 def launch_moments(
-    entries: NodeEntries,
-    *,
-    points: wp.array,
-    centres: wp.array,
-    vertex_weights: wp.array,
-    targets: wp.array,
-    origins: wp.array,
-    moments_out: wp.array,
+    entries: NodeEntries, *, levers: wp.array, targets: wp.array, origins: wp.array, moments_out: wp.array
 ) -> None:
     """Moments of B frames.
 
     Args:
         entries: The vertices of N joints.
-        points: [1 or B, V] vec3, m, rest shapes.
-        centres: [1 or B, N] vec3, m, bind positions of the joints.
-        vertex_weights: [1 or B, V] float32; vertices with weight 0 may hold anything.
-        targets: [B, V] vec3, m.
+        levers: [1 or B, E] vec4, see :func:`launch_levers`.
+        targets: [B, V] vec3, m, finite.
         origins: [B] vec3, m, a point near each frame's body.
         moments_out: [B, 3, 4 N] float64.
 
@@ -156,23 +204,19 @@ def launch_moments(
         InputRejected: A shape or a device does not fit.
     """
     batch, _, width = moments_out.shape
-    vertex_count = points.shape[1]
     device = moments_out.device
     for name, array, shape in (
-        ("points", points, (None, vertex_count)),
-        ("centres", centres, (None, width // 4)),
-        ("vertex_weights", vertex_weights, (None, vertex_count)),
-        ("targets", targets, (batch, vertex_count)),
+        ("levers", levers, (None, len(entries.vertices))),
+        ("targets", targets, (batch, None)),
         ("origins", origins, (batch,)),
         ("offsets", entries.offsets, (width // 4 + 1,)),
     ):
         check_array(name, array, shape, device)
-    for name, array in (("points", points), ("centres", centres), ("vertex_weights", vertex_weights)):
-        check_rows(name, array, batch)
+    check_rows("levers", levers, batch)
     wp.launch(
         moments_kernel,
         dim=(batch, width // 4),
-        inputs=[*entries, points, centres, vertex_weights, targets, origins],
+        inputs=[entries.offsets, entries.vertices, levers, targets, origins],
         outputs=[moments_out],
         device=device,
     )

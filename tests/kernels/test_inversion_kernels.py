@@ -13,10 +13,16 @@ from soma_isaac.kernels.inversion_kinematics import (
     rotation_about,
     rotation_vector,
 )
-from soma_isaac.kernels.inversion_moments import NodeEntries, PairEntries, launch_moments, launch_pair_sums
+from soma_isaac.kernels.inversion_moments import (
+    NodeEntries,
+    PairEntries,
+    launch_levers,
+    launch_moments,
+    launch_pair_sums,
+)
 
 KERNELS = {
-    "inversion_moments": {"moments_kernel", "pair_sums_kernel"},
+    "inversion_moments": {"levers_kernel", "moments_kernel", "pair_sums_kernel"},
     "inversion_start": {"turns_kernel", "locals_kernel", "rotations_kernel", "affine_kernel", "origins_kernel"},
     "inversion_solve": {"solve_kernel"},
 }
@@ -121,16 +127,17 @@ def test_sums_and_moments_against_loops(skin):
     centres, origins = rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3))
     counted = rng.uniform(size=(1, 9))
     counted[0, 4] = 0.0
-    targets[:, 4] = np.nan  # what does not count may be anything
     arrays = {
         "points": wp.array(points, dtype=wp.vec3),
         "centres": wp.array(centres, dtype=wp.vec3),
         "vertex_weights": wp.array(counted, dtype=wp.float32),
     }
+    levers = wp.zeros((2, 27), dtype=wp.vec4)
+    launch_levers(nodes, **arrays, levers_out=levers)
     moments = wp.zeros((2, 3, 12), dtype=wp.float64)
     launch_moments(
         nodes,
-        **arrays,
+        levers=levers,
         targets=wp.array(targets, dtype=wp.vec3),
         origins=wp.array(origins, dtype=wp.vec3),
         moments_out=moments,
@@ -141,7 +148,7 @@ def test_sums_and_moments_against_loops(skin):
         levers = np.ones((3, 9, 4))
         levers[:, :, :3] = points[row] - centres[row][:, None]
         share = weights * counted[0][:, None]
-        seen = np.nan_to_num(targets[row] - origins[row])
+        seen = targets[row] - origins[row]
         for joint in range(3):
             expected = np.einsum("v,va,vb->ab", share[:, joint], seen, levers[joint])
             np.testing.assert_allclose(moments.numpy()[row][:, 4 * joint : 4 * joint + 4], expected, atol=2e-6)
@@ -153,15 +160,12 @@ def test_sums_and_moments_against_loops(skin):
 def test_shapes_are_checked(skin):
     _, nodes, shared, _ = skin
     points = wp.zeros((1, 9), dtype=wp.vec3)
-    weights = wp.ones((1, 9), dtype=wp.float32)
     centres = wp.zeros((1, 3), dtype=wp.vec3)
-    with pytest.raises(InputRejected, match="targets has shape"):
+    with pytest.raises(InputRejected, match="levers has 3 rows"):
         launch_moments(
             nodes,
-            points=points,
-            centres=centres,
-            vertex_weights=weights,
-            targets=wp.zeros((2, 8), dtype=wp.vec3),
+            levers=wp.zeros((3, 27), dtype=wp.vec4),
+            targets=wp.zeros((2, 9), dtype=wp.vec3),
             origins=wp.zeros(2, dtype=wp.vec3),
             moments_out=wp.zeros((2, 3, 12), dtype=wp.float64),
         )
