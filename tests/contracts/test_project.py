@@ -31,7 +31,7 @@ def test_both_manifests_are_the_same_bytes():
 
 def test_manifest_has_the_sections_that_isaac_sim_asks_for_in_their_order():
     order = re.findall(r"^\[+([\w.]+)\]+", (ROOT / "extension.toml").read_text(), flags=re.M)
-    assert order == ["core", "package", "dependencies", "python.module", "settings", "test", "documentation"]
+    assert order == ["core", "package", "dependencies", "python.module", "settings", "test", "test", "documentation"]
     wanted = (
         "version category title description authors repository keywords changelog readme preview_image icon writeTarget"
     )

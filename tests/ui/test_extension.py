@@ -5,6 +5,7 @@ import sys
 import threading
 import tomllib
 import types
+import unittest
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ class Registry(dict):
         assert (extension, action) not in self
         assert set(words) == {"display_name", "description", "tag"}
         self[extension, action] = run
+
+    def execute_action(self, extension, action):
+        self[extension, action]()
 
     def deregister_action(self, extension, action):
         del self[extension, action]
@@ -41,6 +45,13 @@ class Kit:
         assert event_name == "update"
         return Subscription(self.frames, on_event)
 
+    async def next_update_async(self):
+        from omni.ui import testing
+
+        for observer in list(self.frames):
+            observer(None)
+        await testing.next_frame()
+
     def modules(self):
         def module(name, **members):
             made = types.ModuleType(name)
@@ -54,7 +65,8 @@ class Kit:
             "carb.eventdispatcher": module("carb.eventdispatcher", get_eventdispatcher=lambda: self),
             "omni.ext": module("omni.ext", IExt=object),
             "omni.kit": module("omni.kit"),
-            "omni.kit.app": module("omni.kit.app", GLOBAL_EVENT_UPDATE="update"),
+            "omni.kit.app": module("omni.kit.app", GLOBAL_EVENT_UPDATE="update", get_app=lambda: self),
+            "omni.kit.test": module("omni.kit.test", AsyncTestCase=unittest.IsolatedAsyncioTestCase),
             "omni.kit.actions": module("omni.kit.actions"),
             "omni.kit.actions.core": module("omni.kit.actions.core", get_action_registry=lambda: self.actions),
             "omni.kit.menu": module("omni.kit.menu"),
@@ -152,3 +164,13 @@ def test_a_headless_application_without_menus_gets_an_extension_without_a_menu(k
     extension.on_startup("soma_isaac-0.1.0")
     assert not kit.menus and not kit.actions
     extension.on_shutdown()
+
+
+def test_the_case_for_kit_passes_on_the_stand_ins(kit):
+    extension = importlib.import_module("soma_isaac.kit").SomaIsaacExtension()
+    extension.on_startup("soma_isaac-0.1.0")
+    case = importlib.import_module("soma_isaac.kit.tests.test_window")
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromModule(case).run(result)
+    extension.on_shutdown()
+    assert result.testsRun == 1 and result.wasSuccessful(), (result.errors, result.failures)

@@ -1,0 +1,3 @@
+from unittest import IsolatedAsyncioTestCase
+
+class AsyncTestCase(IsolatedAsyncioTestCase): ...
