@@ -48,7 +48,8 @@ def smpl_settings(config: SmplConfig) -> dict[str, Any] | None:
     place = Path(config.model_path).expanduser().resolve()
     models = find_models(place)
     folders = [Path(config.assets).expanduser().resolve()] if config.assets is not None else []
-    folders.append(place if place.is_dir() else place.parent)
+    # The pair lies in <folder>/SMPL, and so may the model be that was named.
+    folders += [place, place.parent] if place.is_dir() else [place.parent, place.parent.parent]
     kinds = sorted({name.partition("/")[0] for name in models})
     pairs = {kind: pair for kind in kinds if (pair := _find_pair(kind, folders)) is not None}
     if not pairs:

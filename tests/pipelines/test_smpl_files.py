@@ -51,6 +51,13 @@ def test_npz_before_pkl_and_pairs_for_both_families_of_one_mesh(tmp_path):
     assert settings["pairs"]["smplh"] == settings["pairs"]["smpl"]  # SMPL-H has SMPL's vertices
 
 
+@pytest.mark.parametrize("named", ["", "SMPL", "SMPL/SMPL_MALE.npz"])
+def test_the_pair_is_found_beside_a_model_that_is_named_itself(tmp_path, named):
+    root = touched(tmp_path, "SMPL/SMPL_MALE.npz", *PAIR)
+    settings = smpl_settings(SmplConfig(model_path=str(root / named)))
+    assert settings["pairs"]["smpl"][0][0] == str(root / PAIR[0])
+
+
 def test_keys_are_of_contents_not_places(tmp_path):
     names = ("SMPL/SMPL_MALE.npz", *PAIR)
     first, second = (smpl_settings(SmplConfig(str(touched(tmp_path / n, *names)))) for n in "ab")
