@@ -120,3 +120,19 @@ def distances_kernel(
     frame, part = wp.tid()
     for vertex in range(part * run, wp.min((part + 1) * run, points.shape[1])):
         distances_out[frame, vertex] = wp.length(points[frame, vertex] - targets[frame, vertex])
+
+
+@wp.kernel
+def finite_kernel(
+    points: wp.array(dtype=wp.vec3, ndim=2),
+    run: int,
+    # out
+    finite_out: wp.array(dtype=wp.int32, ndim=2),
+):
+    """Whether a run of vertices of one frame is finite."""
+    frame, part = wp.tid()
+    # A sum is finite only if all its terms are, and no branch is taken per vertex.
+    total = wp.vec3()
+    for vertex in range(part * run, wp.min((part + 1) * run, points.shape[1])):
+        total += points[frame, vertex]
+    finite_out[frame, part] = int(wp.isfinite(total))
