@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "pinocchio", "matplotlib", "ray", "viser", "omni", "carb", "isaacsim", "isaaclab", "anny")
-TORCH_FREE_LAYERS = ("math", "rig", "motion", "formats", "kernels", "body", "render", "inversion")
+TORCH_FREE_LAYERS = ("math", "rig", "motion", "formats", "kernels", "body", "render", "inversion", "sim")
 
 
 def _in_fresh_interpreter(code: str) -> dict:

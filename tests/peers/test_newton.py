@@ -137,3 +137,34 @@ def test_a_robot_pushed_into_a_person_is_stopped(body, colliders):
         assert 0.05 < farthest < 0.7
     else:
         assert farthest > 1.0  # without the capsules it goes where the person stands
+
+
+def test_the_scene_is_recorded_as_a_stage_that_usd_skins(tmp_path):
+    from pxr import Usd, UsdGeom, UsdSkel, Vt
+
+    from soma_isaac.pipelines.newton_scene import NewtonSceneConfig, run_newton_scene
+
+    path = tmp_path / "scene.usdc"
+    report = run_newton_scene(NewtonSceneConfig(output=str(path), count=2, seconds=0.8))
+    assert report.finite and (report.steps, report.frames) == (160, 40)
+    stage = Usd.Stage.Open(str(path))
+    assert (stage.GetStartTimeCode(), stage.GetEndTimeCode()) == (0.0, 39.0)
+    for person in range(2):
+        root = UsdSkel.Root.Get(stage, f"/World/Person_{person}")
+        cache = UsdSkel.Cache()
+        cache.Populate(root, Usd.PrimDefaultPredicate)
+        (binding,) = cache.ComputeSkelBindings(root, Usd.PrimDefaultPredicate)
+        query = cache.GetSkelQuery(binding.GetSkeleton())
+        (skinning,) = binding.GetSkinningTargets()
+        world = np.array(UsdGeom.Xformable(root).ComputeLocalToWorldTransform(0.0))
+        frames = []
+        for time in (0.0, 39.0):
+            points = Vt.Vec3fArray(UsdGeom.Mesh(skinning.GetPrim()).GetPointsAttr().Get())
+            assert skinning.ComputeSkinnedPoints(query.ComputeSkinningTransforms(time), points, time)
+            frames.append(np.array(points, float) @ world[:3, :3] + world[3, :3])
+        assert all(abs(points[:, 2].min()) < 0.05 and 1.4 < points[:, 2].max() < 2.2 for points in frames)
+        assert np.abs(frames[1] - frames[0]).max() > 0.01
+    pelvis = UsdGeom.Xformable(stage.GetPrimAtPath("/World/G1/body_0"))
+    heights = [pelvis.ComputeLocalToWorldTransform(time).ExtractTranslation()[2] for time in (0.0, 39.0)]
+    assert abs(heights[0] - 0.79) < 1e-3 and heights[1] > 0.2
+    assert len([p for p in stage.Traverse() if p.IsA(UsdGeom.Gprim) and "/G1/" in str(p.GetPath())]) == 33
