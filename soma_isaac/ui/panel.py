@@ -22,7 +22,7 @@ SLIDERS_SHOWN = 12
 NO_PRESET = "(none)"
 _ROW = 24
 _LABEL = 96
-_WORDS = 40
+_WORDS = 56
 _GREY, _RED, _GREEN, _BLUE = 0xFF9A9A9A, 0xFF6A6AF2, 0xFF7FC97F, 0xFFB5803C
 
 _STYLE = {
@@ -141,6 +141,7 @@ class Panel:
             self._combo(
                 "preset", "Named body", presets, lambda n: presenter.choose_preset(None if n == NO_PRESET else n)
             )
+            self._labelled_text("assets", "Model files", presenter.set_assets)
             self._labelled_slider("size", "Size", *SIZE_RANGE, presenter.set_size)
             self._frames["sliders"] = (ui.Frame(build_fn=self._build_sliders, height=0), None)
             with ui.HStack(height=_ROW, spacing=4):
@@ -281,6 +282,7 @@ class Panel:
             ("overwrite", state.overwrite),
             ("folder", state.clips_folder),
             ("references", state.references),
+            ("assets", body.assets or ""),
             ("export_path", state.export_path),
         ):
             _put(self.widgets[name].model, value)

@@ -105,7 +105,13 @@ class Presenter:
 
     def choose_preset(self, name: str | None) -> None:
         """Take a named body of the open shape space; ``None`` for its mean."""
-        self._body(backend="soma", preset=name, coefficients=None)
+        # Named bodies belong to the shape space that ships with soma_isaac, not to one from the user's files.
+        assets = self.state.body.assets if name is None else None
+        self._body(backend="soma", preset=name, coefficients=None, assets=assets)
+
+    def set_assets(self, folder: str) -> None:
+        """Where identity models find their files, in SOMA-X layout; empty for none."""
+        self._body(assets=folder.strip() or None)
 
     def set_coefficient(self, index: int, value: float) -> None:
         """Move one shape slider; the others stay where they are."""
@@ -294,6 +300,8 @@ class Presenter:
             self._change(sliders=picture.sliders, coefficients=picture.coefficients)
 
     def _body(self, **changes: Any) -> None:
+        if changes.get("backend", self.state.body.backend) != self.state.body.backend:
+            self._change(sliders=(), coefficients=())  # another model's do not fit; its own come with its picture
         self._change(body=replace(self.state.body, **changes), error="")
 
     def _view(self, **changes: Any) -> None:

@@ -116,6 +116,23 @@ def test_a_folder_that_is_not_there_is_said_in_the_panel(hands):
     assert not hands.state.error
 
 
+def test_a_model_without_its_files_says_what_it_needs_and_takes_a_folder(hands, tmp_path):
+    from soma_isaac.ui.presenter import BACKENDS
+
+    _choose(hands, "backend", BACKENDS.index("smpl"))
+    hands.wait(lambda: hands.state.error)
+    hands.frames(2)
+    assert "SMPL_NEUTRAL" in hands.panel.widgets["error"].text
+    hands.screenshot("model_files")
+    hands.type_into("assets", str(tmp_path))
+    hands.settle()
+    assert hands.state.body.assets == str(tmp_path) and "SMPL_NEUTRAL" in hands.state.error
+    hands.click("reset")
+    _choose(hands, "backend", BACKENDS.index("template"))
+    hands.settle()
+    assert not hands.state.error
+
+
 def test_batch_rendering_is_off_with_a_reason(hands):
     assert not hands.panel.widgets["render"].enabled
     before = hands.panel.presenter.revision

@@ -87,7 +87,9 @@ def test_nothing_waits_for_a_picture_and_overtaken_requests_are_dropped(presente
 
 
 def test_a_moved_slider_keeps_the_others_and_ends_the_named_body(presenter, painter):
+    presenter.set_assets("/models")
     presenter.choose_preset("child")
+    assert presenter.state.body.assets is None, "a named body is one of the open shape space"
     _settle(presenter)
     assert presenter.state.coefficients == (0.0, 0.5, 1.0) and presenter.state.body.preset == "child"
     presenter.set_coefficient(0, -2.0)
@@ -95,6 +97,8 @@ def test_a_moved_slider_keeps_the_others_and_ends_the_named_body(presenter, pain
     _settle(presenter)
     assert painter.asked[-1].body.coefficients == (-2.0, 0.5, 1.0)
     presenter.choose_backend("template")
+    assert presenter.state.sliders == (), "the sliders of one model do not move another"
+    presenter.set_coefficient(0, 1.0)
     _settle(presenter)
     assert presenter.state.sliders == () and painter.asked[-1].body.coefficients is None
 
