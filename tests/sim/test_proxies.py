@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import warp as wp
 from scipy.spatial.transform import Rotation
 
+from soma_isaac.kernels.proxies import launch_drive_kinematic
 from soma_isaac.sim import BodyGroup, BodyStepper, ClipLibrary
 from soma_isaac.sim.proxies import LIMBS, limb_capsules
 
@@ -61,3 +63,32 @@ def test_limbs_have_human_sizes(capsules):
     for name in radius:
         if name.startswith("Left"):
             assert radius[name] == pytest.approx(radius["Right" + name[4:]], rel=0.05)
+
+
+def test_kinematic_bodies_get_the_velocity_of_the_motion():
+    rng = np.random.default_rng(3)
+    count, dt = 4, 0.01
+    bodies = np.array([[1, 3], [0, 2]], dtype=np.int32)
+    before, turn = Rotation.random(count, random_state=5), Rotation.from_rotvec(rng.normal(scale=0.02, size=(count, 3)))
+    start = np.concatenate([rng.normal(size=(count, 3)), before.as_quat()], axis=1).astype(np.float32)
+    moved = rng.normal(scale=0.02, size=(count, 3))
+    moved[2] = (5.0, 0.0, 0.0)  # put elsewhere: no velocity
+    end = np.concatenate([start[:, :3] + moved, -(turn * before).as_quat()], axis=1)  # the other sign, the same turn
+    body_q = wp.array(start, dtype=wp.transform, device="cpu")
+    body_qd = wp.full(count, wp.spatial_vector(*[np.inf] * 6), dtype=wp.spatial_vector, device="cpu")
+    joint_q, joint_qd = (wp.full(n * count, np.inf, dtype=wp.float32, device="cpu") for n in (7, 6))
+    tables = {
+        name: wp.array(table.astype(np.int32), dtype=wp.int32, device="cpu")
+        for name, table in (("bodies", bodies), ("q_starts", 7 * bodies), ("qd_starts", 6 * bodies))
+    }
+    arrays = {"body_q_out": body_q, "body_qd_out": body_qd, "joint_q_out": joint_q, "joint_qd_out": joint_qd}
+    poses = wp.array(end[bodies].astype(np.float32), dtype=wp.transform, device="cpu")
+    launch_drive_kinematic(poses=poses, dt=dt, **tables, **arrays)
+    expected = np.concatenate([moved, turn.as_rotvec()], axis=1) / dt
+    expected[2] = 0.0
+    np.testing.assert_allclose(body_q.numpy(), end, atol=1e-6)
+    np.testing.assert_allclose(body_qd.numpy(), expected, atol=2e-4)
+    np.testing.assert_array_equal(joint_q.numpy().reshape(-1, 7), body_q.numpy())
+    np.testing.assert_array_equal(joint_qd.numpy().reshape(-1, 6), body_qd.numpy())
+    launch_drive_kinematic(poses=poses, dt=0.0, **tables, **arrays)
+    np.testing.assert_array_equal(body_qd.numpy(), 0.0)

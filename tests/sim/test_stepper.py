@@ -12,7 +12,9 @@ import pytest
 import warp as wp
 
 from soma_isaac.body import SomaBody
+from soma_isaac.body.layer import SomaLayer
 from soma_isaac.errors import InputRejected
+from soma_isaac.rig.skeleton import data_path
 from soma_isaac.sim import BodyGroup, BodyStepper, ClipLibrary
 from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
 from tests.oracles.clip_pose import clip_pose
@@ -140,6 +142,26 @@ def test_groups_of_different_detail_share_the_clocks(rig, body, library, motions
     rotations, hips = clip_pose(motions[0], 0.13)
     expected = coarse.pose(coarse.prepare(), rotations[None], hips[None]).vertices.numpy()[0]
     assert np.linalg.norm(rough.pose.vertices.numpy()[1] - expected, axis=1).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["folded", "corrected"])
+def test_bodies_without_helpers_and_with_correctives(rig, library, motions, kind):
+    if kind == "folded":
+        body = SomaBody(rig, lod="low", twist=False, threads=1)
+        identity = body.prepare()
+    else:
+        if not data_path("SOMA_correctives.safetensors").is_file():
+            pytest.skip("this checkout has no corrective model")
+        layer = SomaLayer(rig, lod="low", correctives=data_path("SOMA_correctives.safetensors"), threads=1)
+        body, identity = layer.body, layer.prepare_identity()
+    stepper = BodyStepper(library, [BodyGroup(body, identity, 20)], playing=0, phases=np.linspace(0.0, 0.19, 20))
+    stepper.step(0.0)
+    posed = stepper.groups[0]
+    assert posed.helpers.shape[1] == (0 if kind == "folded" else 32)
+    for row in (0, 7, 19):
+        rotations, hips = clip_pose(motions[0], row * 0.01)
+        expected = body.pose(identity, rotations[None], hips[None]).vertices.numpy()[0]
+        assert np.linalg.norm(posed.pose.vertices.numpy()[row] - expected, axis=1).max() < 1e-5
 
 
 def test_a_step_allocates_and_copies_nothing(body, library, monkeypatch):
