@@ -85,7 +85,7 @@ def hydra_value(text: str) -> str:
     return "'" + quoted.replace("${", "\\${") + "'"
 
 
-def g1_refs_command(source: str, out: str, python: str | None, workers: int = 1) -> list[str]:
+def g1_refs_command(source: str, out: str, python: str | None, workers: int = 1, overwrite: bool = False) -> list[str]:
     """The command line of the main job.
 
     Args:
@@ -93,6 +93,7 @@ def g1_refs_command(source: str, out: str, python: str | None, workers: int = 1)
         out: Output folder.
         python: From :func:`jobs_python`.
         workers: Processes that convert.
+        overwrite: Results of other settings or another version may be overwritten.
 
     Raises:
         InputRejected: There is no Python for it, or the scripts are not part of this installation.
@@ -106,6 +107,7 @@ def g1_refs_command(source: str, out: str, python: str | None, workers: int = 1)
     if not script.is_file():
         raise InputRejected("the scripts are not part of this installation; use a checkout of soma_isaac", str(script))
     values = {"source.path": hydra_value(source), "output.dir": hydra_value(out), "workers": str(workers)}
+    values |= {"replace": "true"} if overwrite else {}
     return [python, "-u", str(script), *(f"{key}={value}" for key, value in values.items())]
 
 
@@ -188,7 +190,6 @@ class FolderJob:
         insisted = False
         ledger_size = -1
         period = WATCH_PERIOD_S
-        config = self._out / "config.yaml"
         while True:
             try:
                 self._process.wait(period)
@@ -205,7 +206,7 @@ class FolderJob:
                     self._signal(signal.SIGTERM)
                 continue
             # The child writes its settings right after its plan; until then both may be those of an earlier run.
-            if not config.exists() or config.stat().st_mtime_ns == config_before:
+            if not self._planned(config_before):
                 continue
             size = _size(self._out / LEDGER_NAME)
             if size != ledger_size:
@@ -213,7 +214,11 @@ class FolderJob:
                 self._progress()
                 period = max(WATCH_PERIOD_S, 5.0 * (monotonic() - began))
         self._threads[0].join(2.0)
-        self._conclude(self._process.returncode)
+        self._conclude(self._process.returncode, self._planned(config_before))
+
+    def _planned(self, config_before: int | None) -> bool:
+        config = self._out / "config.yaml"
+        return config.exists() and config.stat().st_mtime_ns != config_before
 
     def _progress(self) -> None:
         try:
@@ -230,8 +235,8 @@ class FolderJob:
         if status.state == RUNNING:  # a cancel in the meantime keeps its words
             self._status = replace(status, **changes)  # type: ignore[arg-type]
 
-    def _conclude(self, code: int) -> None:
-        if self._cancelled_at is None:
+    def _conclude(self, code: int, planned: bool) -> None:
+        if planned and self._cancelled_at is None:
             self._progress()
         said = [line for line in self._lines if line.strip()]
         error = next((line[len("error: ") :] for line in reversed(said) if line.startswith("error: ")), "")

@@ -184,12 +184,15 @@ class Panel:
         presenter = self.presenter
         with _section("Jobs"):
             self._labelled_text("references", "References", presenter.set_references)
-            self._check("only_clip", "Only the chosen clip", presenter.set_only_clip)
+            with ui.HStack(height=_ROW, spacing=4):
+                self._check("only_clip", "Only the chosen clip", presenter.set_only_clip)
+                self._check("overwrite_references", "Overwrite", presenter.set_overwrite_references)
             with ui.HStack(height=_ROW, spacing=4):
                 self._button("prepare", "Prepare G1 references", presenter.prepare_references)
                 self._button("cancel", "Cancel", presenter.cancel_job, width=80)
             self.widgets["progress"] = ui.ProgressBar(height=_ROW, identifier="soma_progress")
-            self.widgets["job"] = ui.Label("", word_wrap=True, identifier="soma_job")
+            with ui.ScrollingFrame(height=_WORDS, horizontal_scrollbar_policy=_scrollbar_off()):
+                self.widgets["job"] = ui.Label("", word_wrap=True, height=0, identifier="soma_job")
             with ui.HStack(height=_ROW, spacing=6):
                 render = self._button("render", "Render batch", lambda: None, width=120)
                 render.enabled = not presenter.render_batch_reason
@@ -279,6 +282,7 @@ class Panel:
             ("skeleton", view.skeleton),
             ("robot", view.robot),
             ("only_clip", state.only_clip),
+            ("overwrite_references", state.overwrite_references),
             ("overwrite", state.overwrite),
             ("folder", state.clips_folder),
             ("references", state.references),

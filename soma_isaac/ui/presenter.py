@@ -201,6 +201,10 @@ class Presenter:
         """The main job for the chosen clip alone, or for all in the folder."""
         self._change(only_clip=bool(on))
 
+    def set_overwrite_references(self, on: bool) -> None:
+        """Whether the main job may overwrite results of other settings or another version."""
+        self._change(overwrite_references=bool(on))
+
     def prepare_references(self) -> None:
         """Start the main job; nothing happens while one runs."""
         if self.job_live:
@@ -212,8 +216,9 @@ class Presenter:
         source = state.clip.path if state.only_clip and state.clip is not None else state.clips_folder
         out = Path(state.references).expanduser().resolve()
         try:
-            python = jobs_python(self._settings.jobs_python or None)
-            job = FolderJob(g1_refs_command(_absolute(source), str(out), python, self._settings.workers), out)
+            python, workers = jobs_python(self._settings.jobs_python or None), self._settings.workers
+            command = g1_refs_command(_absolute(source), str(out), python, workers, state.overwrite_references)
+            job = FolderJob(command, out)
             job.start()
         except (InputRejected, OSError) as error:
             self._change(error=plain_words(error))

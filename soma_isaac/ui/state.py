@@ -56,6 +56,7 @@ class PanelState:
         picture: The newest picture, ``None`` before the first.
         busy: Whether a newer picture is being made.
         only_clip: The main job is for the chosen clip alone rather than for all in the folder.
+        overwrite_references: The main job may overwrite results of other settings or another version.
         job: The main job.
         export_path: Where the export goes.
         overwrite: Whether the export may take the place of another file.
@@ -82,6 +83,7 @@ class PanelState:
     picture: PreviewPicture | None = None
     busy: bool = True
     only_clip: bool = False
+    overwrite_references: bool = False
     job: JobStatus = JobStatus()
     overwrite: bool = False
     exporting: bool = False

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "out" / "ui_screenshots"
-DISPLAY = (470, 1430)
+DISPLAY = (470, 1480)
 FRAME_S = 1.0 / 30.0
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 CUDA_NAMES = (

@@ -27,6 +27,7 @@ def test_the_command_needs_a_python_and_the_scripts(monkeypatch, tmp_path):
         g1_refs_command("clips", "out", None)
     command = g1_refs_command("clips", "out", "/bin/python", workers=2)
     assert command[0] == "/bin/python" and command[-3:] == ["source.path='clips'", "output.dir='out'", "workers=2"]
+    assert g1_refs_command("clips", "out", "/bin/python", overwrite=True)[-1] == "replace=true"
     monkeypatch.setattr(jobs, "_ROOT", tmp_path)
     with pytest.raises(InputRejected, match="not part of this installation"):
         g1_refs_command("clips", "out", "/bin/python")
@@ -93,6 +94,15 @@ def test_progress_is_that_of_this_run_not_of_an_earlier_one(tmp_path):
     (tmp_path / "go2").touch()
     _wait(job, lambda status: status.state == "done")
     assert job.status.fraction == 1.0
+
+
+def test_a_refused_run_shows_nothing_of_the_run_before(tmp_path):
+    (tmp_path / PLAN_NAME).write_bytes(plan_bytes(_entries(1)))
+    (tmp_path / "config.yaml").write_text("an earlier run's")
+    with Ledger(tmp_path) as ledger:
+        ledger.append(LedgerRecord("0.npz", "key0", "done"))
+    status = _run("import sys; print('error: outputs of other settings'); sys.exit(2)", tmp_path).status
+    assert (status.state, status.fraction, status.total) == ("failed", 0.0, 0)
 
 
 def test_a_crash_that_is_tried_again_is_not_an_end():

@@ -69,3 +69,18 @@ def test_cancel_leaves_no_half_file_and_the_next_press_goes_on(hands, tmp_path):
     hands.click("prepare")
     hands.wait(lambda: hands.state.job.total == 6, 120.0)
     assert hands.state.job.ended >= ended, "what was complete is not done again"
+
+
+def test_results_in_the_way_are_said_and_overwritten_when_the_user_says_so(hands, tmp_path):
+    hands.click("clip:wave.npz")
+    hands.click("only_clip")
+    (tmp_path / "refs" / "csv").mkdir(parents=True)
+    (tmp_path / "refs" / "csv" / "wave.csv").write_text("somebody's")
+    hands.click("prepare")
+    hands.wait(lambda: hands.state.job.state == "failed", 120.0)
+    assert "csv/wave.csv" in hands.state.job.text and hands.state.job.fraction == 0.0
+    hands.screenshot("results_in_the_way")
+    hands.click("overwrite_references")
+    hands.click("prepare")
+    hands.wait(lambda: hands.state.job.state == "done", 300.0)
+    assert (tmp_path / "refs" / "csv" / "wave.csv").stat().st_size > 10_000
