@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from soma_isaac.body import SomaBody
+from soma_isaac.formats.png import png_bytes
 from soma_isaac.math.frames import zup_from_yup_points, zup_from_yup_rotations
 from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.render.scene import Camera, SceneMesh, render_scene
@@ -155,16 +154,3 @@ def _joined(
         triangles.append(faces + count)
         count += len(points)
     return SceneMesh(np.concatenate(vertices) @ turn.T + place, np.concatenate(triangles), rgb)
-
-
-def png_bytes(image: np.ndarray) -> bytes:
-    """Encode an image [H, W, 3] uint8 as PNG (RFC 2083), each row as differences to the row above."""
-    height, width, _ = image.shape
-    above = np.concatenate([np.zeros_like(image[:1]), image[:-1]])
-    rows = (image - above).reshape(height, width * 3)  # uint8 wraps, as the filter "up" does
-    data = np.concatenate([np.full((height, 1), 2, np.uint8), rows], axis=1).tobytes()
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(data, 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from soma_isaac.batch.thumbnails import png_bytes
 from soma_isaac.body.identities.presets import preset
 from soma_isaac.body.layer import OPEN_CORRECTIVES, SomaLayer
 from soma_isaac.formats.atomic import write_file
+from soma_isaac.formats.png import png_bytes
 from soma_isaac.math.frames import zup_from_yup_points
 from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.pipelines.motion_in import load_motion

@@ -1,4 +1,4 @@
-"""From a composed Hydra config to an exit code: what ``prepare_g1_refs.py`` and ``convert.py`` run."""
+"""From a composed Hydra config to an exit code: what the commands over folders run."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from soma_isaac.pipelines.folder_run import (
 )
 from soma_isaac.pipelines.g1_config import G1RefsConfig
 from soma_isaac.pipelines.g1_refs import run_g1_refs
+from soma_isaac.pipelines.render_bodies import run_render_bodies
+from soma_isaac.pipelines.render_bodies_config import RenderBodiesConfig
 from soma_isaac.pipelines.run_config import FolderRunConfig
 
 Settings = TypeVar("Settings", bound=FolderRunConfig)
@@ -54,6 +56,11 @@ def convert_command_line(arguments: Sequence[str]) -> list[str]:
     return words
 
 
+def render_bodies_command_line(arguments: Sequence[str]) -> None:
+    """The same as `prepare_command_line` for ``render_bodies.py``."""
+    _checked("render_bodies_schema", RenderBodiesConfig, arguments)
+
+
 def g1_refs_command(config: DictConfig) -> int:
     """Run what the config asks for; results on stdout, progress and errors on stderr.
 
@@ -67,6 +74,11 @@ def g1_refs_command(config: DictConfig) -> int:
 def convert_command(config: DictConfig) -> int:
     """The same for ``convert.py``."""
     return _run(config, ConvertConfig, lambda settings: run_convert(settings, sys.stderr))
+
+
+def render_bodies_command(config: DictConfig) -> int:
+    """The same for ``render_bodies.py``."""
+    return _run(config, RenderBodiesConfig, lambda settings: run_render_bodies(settings, sys.stderr))
 
 
 def _checked(name: str, schema: type, arguments: Sequence[str]) -> None:

@@ -1,0 +1,156 @@
+"""Renderers of posed bodies: what they are given, what they give, and the one that needs nothing but Warp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import warp as wp
+
+from soma_isaac.kernels.raycast_layers import LayerArrays, LightArrays, launch_layers
+from soma_isaac.render.parts import PART_NAMES
+from soma_isaac.render.plan import BodySpec, LightSpec
+from soma_isaac.render.scene import Camera
+
+GAMMA = 1.0 / 2.2
+_BOTTOM = ("hips", "left_thigh", "left_shin", "right_thigh", "right_shin")
+_TOP = ("chest", "abdomen", "left_upper_arm", "right_upper_arm")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageLayers:
+    """One picture and what each of its pixels shows.
+
+    Attributes:
+        rgb: [H, W, 3] uint8, sRGB.
+        depth: [H, W] float32 m along the viewing direction; 0 where nothing was hit.
+        normal: [H, W, 3] float32 unit, world, Z-up, towards the camera; 0 where nothing was hit.
+        part: [H, W] uint8, 1 + index into ``PART_NAMES``; 0 where there is no body.
+        instance: [H, W] uint16, 1 + index of the body; 0 where there is none.
+    """
+
+    rgb: np.ndarray
+    depth: np.ndarray
+    normal: np.ndarray
+    part: np.ndarray
+    instance: np.ndarray
+
+
+class Renderer(Protocol):
+    """Draws the bodies of one scene, frame by frame."""
+
+    def render(
+        self, vertices: np.ndarray, normals: np.ndarray, cameras: Sequence[Camera], size: tuple[int, int]
+    ) -> list[ImageLayers]:
+        """Pictures of one frame.
+
+        Args:
+            vertices: [B, V, 3] m, world, Z-up; the floor is z = 0.
+            normals: [B, V, 3] unit vertex normals.
+            cameras: Where from.
+            size: (width, height) in pixels.
+
+        Returns:
+            One picture per camera.
+        """
+        ...
+
+
+def part_colors(body: BodySpec) -> np.ndarray:
+    """Linear colours [1 + parts, 3] of a body's parts as :data:`PART_NAMES` counts them; row 0 is not used."""
+    colors = np.tile(body.skin_rgb, (len(PART_NAMES) + 1, 1))
+    for part, name in enumerate(PART_NAMES, start=1):
+        if name in _TOP:
+            colors[part] = body.top_rgb
+        elif name in _BOTTOM:
+            colors[part] = body.bottom_rgb
+        elif name.endswith("foot"):
+            colors[part] = body.shoe_rgb
+    return colors
+
+
+class RayCastRenderer:
+    """Casts rays with Warp's own tree over one mesh that holds all bodies; the tree is built once and then refitted.
+
+    The pictures of a scene depend on the order of its frames only through the tree's shape, that is where two
+    triangles are hit at the very same distance. Whoever needs equal bytes renders the same frames in the same order.
+
+    Args:
+        bodies: The people, for their colours.
+        triangles: [N, 3] int32 of one body; all bodies share them.
+        parts: [N] uint8 part of each triangle.
+        light: Sun and sky.
+        device: Warp device.
+    """
+
+    def __init__(
+        self,
+        bodies: Sequence[BodySpec],
+        triangles: np.ndarray,
+        parts: np.ndarray,
+        light: LightSpec,
+        device: str = "cpu",
+    ) -> None:
+        self._device = wp.get_device(device)
+        self._triangles = triangles
+        self._parts = parts
+        self._body_count = len(bodies)
+        colors = np.concatenate([part_colors(body)[parts] for body in bodies]).astype(np.float32)
+        self._face_colors = wp.array(colors, dtype=wp.vec3, device=self._device)
+        flat = np.cos(light.elevation)
+        self._light = LightArrays(
+            wp.vec3(flat * np.cos(light.azimuth), flat * np.sin(light.azimuth), np.sin(light.elevation)),
+            wp.vec3(*light.sun_rgb),
+            wp.vec3(*light.sky_rgb),
+            wp.vec3(*light.background_rgb),
+        )
+        self._mesh: wp.Mesh | None = None
+
+    def render(
+        self, vertices: np.ndarray, normals: np.ndarray, cameras: Sequence[Camera], size: tuple[int, int]
+    ) -> list[ImageLayers]:
+        """Pictures of one frame; see :class:`Renderer`.
+
+        Raises:
+            ValueError: The arrays do not fit the bodies.
+        """
+        if vertices.ndim != 3 or len(vertices) != self._body_count or vertices.shape != normals.shape:
+            raise ValueError(f"vertices {vertices.shape} and normals {normals.shape} of {self._body_count} bodies")
+        points = np.ascontiguousarray(vertices, np.float32).reshape(-1, 3)
+        if self._mesh is None:
+            starts = np.arange(self._body_count, dtype=np.int32)[:, None, None] * vertices.shape[1]
+            self._mesh = wp.Mesh(
+                points=wp.array(points, dtype=wp.vec3, device=self._device),
+                indices=wp.array((self._triangles[None] + starts).reshape(-1), dtype=wp.int32, device=self._device),
+            )
+        else:
+            self._mesh.points.assign(points)
+            self._mesh.refit()
+        flat = np.ascontiguousarray(normals, np.float32).reshape(-1, 3)
+        vertex_normals = wp.array(flat, dtype=wp.vec3, device=self._device)
+        return [self._picture(self._mesh, vertex_normals, camera, size) for camera in cameras]
+
+    def _picture(self, mesh: wp.Mesh, normals: wp.array, camera: Camera, size: tuple[int, int]) -> ImageLayers:
+        width, height = size
+        count = width * height
+        kinds = (wp.vec3, wp.float32, wp.vec3, wp.int32)
+        traced = LayerArrays(*(wp.empty(count, dtype=kind, device=self._device) for kind in kinds))
+        color = wp.empty(count, dtype=wp.vec3, device=self._device)
+        launch_layers(mesh, normals, self._face_colors, self._light, camera.axes(), size, True, traced, color)
+        linear = np.clip(color.numpy().reshape(height, width, 3), 0.0, 1.0)
+        face = traced.face.numpy().reshape(height, width)
+        shown = np.maximum(face, 0)
+        faces_per_body = len(self._triangles)
+        return ImageLayers(
+            rgb=_SRGB[(linear * (len(_SRGB) - 1) + 0.5).astype(np.int32)],
+            depth=traced.depth.numpy().reshape(height, width),
+            normal=traced.normal.numpy().reshape(height, width, 3),
+            part=np.where(face >= 0, self._parts[shown % faces_per_body], 0).astype(np.uint8),
+            instance=np.where(face >= 0, shown // faces_per_body + 1, 0).astype(np.uint16),
+        )
+
+
+_SRGB = (np.linspace(0.0, 1.0, 4096) ** GAMMA * 255.0 + 0.5).astype(np.uint8)
+"""The display's response, tabulated: a power per pixel costs more than the rays of some pictures."""
