@@ -108,6 +108,7 @@ def closest_surface_points(points: np.ndarray, vertices: np.ndarray, triangles: 
     """
     corners = vertices[triangles]
     nearest = cKDTree(corners.mean(axis=1)).query(points, k=min(64, len(triangles)))[1]
+    nearest = nearest.reshape(len(points), -1)  # one triangle alone comes without its axis
     a, b, c = np.moveaxis(corners[nearest], 2, 0)
     target = points[:, None, :]
     normal = np.cross(b - a, c - a)

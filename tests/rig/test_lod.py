@@ -113,3 +113,12 @@ def test_normals_and_closest_points_of_a_cube_corner():
     queries = np.array([[0.2, 0.2, -1.0], [-1.0, -1.0, -1.0], [2.0, -0.5, -0.5], [1.0, 1.0, 1.0]])
     expected = np.array([[0.2, 0.2, 0.0], [0, 0, 0], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
     np.testing.assert_allclose(closest_surface_points(queries, points, TETRAHEDRON), expected, atol=1e-12)
+
+
+def test_closest_points_of_a_single_triangle():
+    points = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    queries = np.array([[0.2, 0.3, 5.0], [-1.0, -1.0, 2.0], [0.5, -3.0, 0.0], [1.0, 1.0, -1.0]])
+    expected = np.array([[0.2, 0.3, 0.0], [0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0]])
+    triangle = np.array([[0, 1, 2]])
+    np.testing.assert_allclose(closest_surface_points(queries, points, triangle), expected, atol=1e-12)
+    np.testing.assert_allclose(closest_surface_points(queries[:1], points, triangle), expected[:1], atol=1e-12)
