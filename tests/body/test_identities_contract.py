@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from soma_isaac.body.identities import IDENTITY_SPECS, SomaTarget, load_identity
+from soma_isaac.body.identities.presets import open_shape_space
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.neutral_npz import read_neutral
 from tests.body import model_files
@@ -208,13 +209,20 @@ def test_missing_files_are_named_with_their_origin_and_option(targets, tmp_path,
     stem = {"soma": "SOMA_neutral.npz", "garment": "point.npz", "mhr": "mhr_model_lod1.pt"}.get(
         name, f"{name.upper()}_NEUTRAL.npz or {name.upper()}/{name.upper()}_NEUTRAL.pkl"
     )
-    for assets in (None, tmp_path):
+    for assets in (tmp_path,) if name == "soma" else (None, tmp_path):
         with pytest.raises(InputRejected) as caught:
             load_identity(name, targets["mid"], assets=assets)
         for part in (stem, IDENTITY_SPECS[name].origin, "assets=PATH", "model_path=FILE"):
             assert part in str(caught.value)
     with pytest.raises(InputRejected, match="is no file"):
         load_identity(name, targets["mid"], assets=tmp_path, model_path=tmp_path / "absent.npz")
+
+
+def test_soma_without_files_is_the_open_shape_space(targets):
+    model = load_identity("soma", targets["low"])
+    mean = read_neutral(open_shape_space()).space.mean
+    np.testing.assert_allclose(model.rest_points(model.spec.coefficients.defaults())[0], mean[:4505], atol=1e-6)
+    assert model.spec.coefficients.count == 64 and "soma_isaac" in model.spec.licence
 
 
 def test_unknown_names_and_options_are_refused(targets, root):

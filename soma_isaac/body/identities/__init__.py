@@ -37,7 +37,7 @@ __all__ = [
 IDENTITY_SPECS: Mapping[str, IdentitySpec] = MappingProxyType(
     {spec.name: spec for spec in (SOMA_SPEC, ANNY_SPEC, MHR_SPEC, *SMPL_SPECS.values(), GARMENT_SPEC)}
 )
-"""What can be loaded. Counts that only a file tells (garment, anny's local changes) are empty here."""
+"""What can be loaded. Counts that only a file tells (soma, garment, anny's local changes) are empty here."""
 
 _LOADERS: Mapping[str, Callable[..., IdentityModel]] = {
     "soma": SomaIdentity.load,
@@ -68,7 +68,8 @@ def load_identity(
     Args:
         name: Key of :data:`IDENTITY_SPECS`.
         target: SOMA vertices to deliver.
-        assets: Folder in SOMA-X layout, e.g. :func:`soma_isaac.assets.default_assets`.
+        assets: Folder in SOMA-X layout, e.g. :func:`soma_isaac.assets.default_assets`. Without it and ``model_path``,
+            ``soma`` is the open shape space.
         model_path: The model's own file, where it does not lie in the assets folder.
         **options: The backend's own: ``gender``, ``num_betas`` (SMPL family), ``local_changes`` (anny), ``device``
             (anny, mhr), ``transfer_mode`` (all but soma).

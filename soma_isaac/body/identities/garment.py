@@ -18,7 +18,7 @@ from soma_isaac.formats.pca_binary import PcaSpace, read_pca
 _FOLDER = "GarmentMeasurements"
 GARMENT_SPEC = IdentitySpec(
     name="garment",
-    coefficients=replace(SOMA_SPEC.coefficients, names=()),
+    coefficients=SOMA_SPEC.coefficients,
     unit_metres=1.0,
     axes="+X +Y +Z",
     licence="the terms of https://github.com/mbotsch/GarmentMeasurements, which states none: ask its authors",

@@ -1,4 +1,4 @@
-"""``soma``: SOMA's own shape space, principal components in SOMA topology."""
+"""``soma``: principal components in SOMA topology, SOMA-X's own (128) or the open space of soma_isaac (64)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from soma_isaac.body.identities.base import Coefficients, IdentitySpec, LinearIdentity, LinearShape
+from soma_isaac.body.identities.presets import open_shape_space
 from soma_isaac.body.identities.target import SomaTarget
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.asset_tree import FETCH_COMMAND, AssetTree, require_content
@@ -17,13 +18,11 @@ from soma_isaac.formats.pca_binary import PcaSpace
 FILE = "SOMA_neutral.npz"
 SOMA_SPEC = IdentitySpec(
     name="soma",
-    coefficients=Coefficients(
-        names=tuple(f"component_{k}" for k in range(128)), default=0.0, low=-3.0, high=3.0, unit="standard deviations"
-    ),
+    coefficients=Coefficients(names=(), default=0.0, low=-3.0, high=3.0, unit="standard deviations"),
     unit_metres=0.01,
     axes="+X +Y +Z",
-    licence="Apache-2.0 (nvidia/soma-x)",
-    origin=f"{FETCH_COMMAND} --only core",
+    licence="Apache-2.0: the open shape space of soma_isaac, and SOMA-X's (nvidia/soma-x)",
+    origin=f"{FETCH_COMMAND} --only core gets SOMA-X's; without assets and model_path the open one is taken",
     files=(FILE,),
 )
 
@@ -76,11 +75,13 @@ class SomaIdentity(LinearIdentity):
     def load(
         cls, target: SomaTarget, *, assets: AssetTree | None = None, model_path: Path | None = None
     ) -> SomaIdentity:
-        """Read ``model_path``, else ``SOMA_neutral.npz`` of the assets.
+        """Read ``model_path``, else ``SOMA_neutral.npz`` of the assets, else the open shape space of soma_isaac.
 
         Raises:
-            InputRejected: There is no such file, or it is not what it should be.
+            InputRejected: The file or folder that was named has no such file, or it is not what it should be.
         """
+        if assets is None and model_path is None:
+            return cls(target, read_neutral(open_shape_space()))
         return cls(target, read_neutral(model_file(SOMA_SPEC, (FILE,), assets, model_path)))
 
 
