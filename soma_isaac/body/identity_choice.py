@@ -14,6 +14,24 @@ TEMPLATE = "template"
 """The rig's own body: no model at all."""
 
 
+def shape_file(identity: str | IdentityModel, assets: Path | str | None, model_path: Path | str | None) -> Path | None:
+    """The ``SOMA_neutral.npz`` that a layer works with: the named one, the folder's, else the open one.
+
+    Returns:
+        Its path, which need not be a file where the user named it; ``None`` for a folder without one.
+    """
+    from soma_isaac.body.identities.presets import open_shape_space
+    from soma_isaac.body.identities.soma_pca import FILE
+    from soma_isaac.formats.asset_tree import FETCH_COMMAND, AssetTree
+
+    if identity == "soma" and model_path is not None:
+        return Path(model_path)
+    if assets is None:
+        return open_shape_space()
+    tree = AssetTree(Path(assets))
+    return tree.file(FILE, purpose="SOMA's shape", origin=FETCH_COMMAND) if tree.has(FILE) else None
+
+
 def choose_identity(
     rig: Rig,
     lod: str,
@@ -28,17 +46,10 @@ def choose_identity(
     if identity == TEMPLATE:
         return None, None
     from soma_isaac.body.identities import load_identity
-    from soma_isaac.body.identities.presets import open_shape_space
-    from soma_isaac.body.identities.soma_pca import FILE, SomaIdentity
-    from soma_isaac.formats.asset_tree import FETCH_COMMAND, AssetTree
+    from soma_isaac.body.identities.soma_pca import SomaIdentity
     from soma_isaac.formats.neutral_npz import read_neutral
 
-    path: Path | None = open_shape_space()
-    if identity == "soma" and model_path is not None:
-        path = Path(model_path)
-    elif assets is not None:
-        tree = AssetTree(Path(assets))
-        path = tree.file(FILE, purpose="SOMA's shape", origin=FETCH_COMMAND) if tree.has(FILE) else None
+    path = shape_file(identity, assets, model_path)
     neutral = read_neutral(path) if path is not None and path.is_file() else None
     target = SomaTarget.of(rig, lod, neutral)
     if identity == "soma" and neutral is not None:

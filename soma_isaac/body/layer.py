@@ -13,18 +13,17 @@ from numpy.typing import ArrayLike
 from soma_isaac.body.correctives import compile_correctives, level_correctives
 from soma_isaac.body.identities.base import IdentityModel
 from soma_isaac.body.identity import PreparedIdentity
-from soma_isaac.body.identity_choice import TEMPLATE, choose_identity
+from soma_isaac.body.identity_choice import TEMPLATE, choose_identity, shape_file
 from soma_isaac.body.inputs import warp_device
 from soma_isaac.body.launches import BodyPose
 from soma_isaac.body.layout import joint_layout
-from soma_isaac.body.orientations import absolute_from_relative, reference_orientations
+from soma_isaac.body.reference_poses import ReferenceChoice
 from soma_isaac.body.repose import Repose
 from soma_isaac.body.scales import global_scales, joint_scales
 from soma_isaac.body.skeleton_fit import LinearSkeletonFit
 from soma_isaac.body.soma import SomaBody
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.corrective_model import CorrectiveWeights, read_correctives
-from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.rig.rig import Rig
 from soma_isaac.rig.skeleton import data_path
 
@@ -59,7 +58,7 @@ class SomaLayer:
         model_path: Path | str | None = None,
         identity_options: Mapping[str, Any] | None = None,
         correctives: CorrectiveWeights | Path | str | None = None,
-        reference_pose: ArrayLike | None = None,
+        reference_pose: ArrayLike | str | Mapping[str, str] | None = None,
         twist: bool = True,
         twist_anchor: str = "bind",
         alignment: str = "auto",
@@ -81,7 +80,10 @@ class SomaLayer:
             identity_options: Options of :func:`soma_isaac.body.identities.load_identity`.
             correctives: Pose correctives, loaded or as a file; ``open`` are those that ship with soma_isaac. Without
                 them :meth:`pose` has none.
-            reference_pose: [78, 3, 3] world rotations of the joints at zero pose; the rig's T-pose by default.
+            reference_pose: [78, 3, 3] world rotations of the joints at zero pose; the rig's T-pose by default. Or an
+                older T-pose in the history of ``SOMA_neutral.npz`` (from ``assets``, or ``model_path`` of ``soma``):
+                ``"0.2.0"``, ``{"alias": "old"}``, see
+                :meth:`soma_isaac.body.reference_poses.ReferenceCatalog.select`.
             twist: Drive the twist helpers; otherwise they are folded into their parents.
             twist_anchor: Pose in which twist is zero: the body's own ``bind`` pose, the ``template``'s (SOMA-X from
                 0.2.2 on) or the T-pose ``rest`` (0.2.1).
@@ -115,6 +117,7 @@ class SomaLayer:
             self.level_correctives = level_correctives(correctives, rig, lod, mid_rows=rows)
             layout = joint_layout(rig, twist=twist)
             compiled = compile_correctives(self.level_correctives, layout, warp_device(device))
+        self.references = ReferenceChoice(lambda: shape_file(identity, assets, model_path))
         self.body = SomaBody(
             rig,
             device=device,
@@ -122,7 +125,7 @@ class SomaLayer:
             twist=twist,
             twist_anchor=twist_anchor,
             threads=threads,
-            orientations=None if reference_pose is None else reference_orientations(reference_pose),
+            orientations=None if reference_pose is None else self.references.orientations(reference_pose),
             correctives=compiled,
         )
         self.alignment = alignment
@@ -259,7 +262,7 @@ class SomaLayer:
         absolute: bool = False,
         correctives: bool | None = None,
         fk_only: bool = False,
-        reference_pose: ArrayLike | None = None,
+        reference_pose: ArrayLike | str | Mapping[str, str] | None = None,
         out: BodyPose | None = None,
     ) -> BodyPose:
         """Pose bodies; see :meth:`soma_isaac.body.SomaBody.pose`.
@@ -272,7 +275,7 @@ class SomaLayer:
             absolute: ``poses`` are the rig's local rotations instead.
             correctives: Add pose correctives; by default if the layer has them.
             fk_only: Only joints and transforms; no vertices.
-            reference_pose: [78, 3, 3] world rotations of the joints at zero pose, for this call.
+            reference_pose: As for the layer, for this call.
             out: Arrays to write into, from :meth:`allocate`.
 
         Raises:
@@ -282,7 +285,7 @@ class SomaLayer:
         if reference_pose is not None:
             if absolute:
                 raise InputRejected("absolute poses do not depend on a reference pose; leave one of them out")
-            poses, absolute = _absolute(poses, reference_orientations(reference_pose)), True
+            poses, absolute = self.references.local_rotations(poses, reference_pose), True
         return self.body.pose(
             self.identity if identity is None else identity,
             poses,
@@ -360,15 +363,3 @@ class SomaLayer:
             corrective_scales=scale,
         )
         return self._identity
-
-
-def _absolute(poses: ArrayLike | wp.array, reference: np.ndarray) -> np.ndarray:
-    """Local rotations [B, 77, 3, 3] of the rig from poses relative to a reference pose."""
-    if isinstance(poses, wp.array):
-        poses = poses.numpy()
-    rotations = np.asarray(poses, dtype=np.float64)
-    if rotations.ndim == 3:
-        rotations = matrix_from_rotvec(rotations)
-    if rotations.shape[1:] != (len(reference) - 1, 3, 3):
-        raise InputRejected(f"poses has shape {np.shape(poses)}, expected (B, {len(reference) - 1}, 3) or (..., 3, 3)")
-    return absolute_from_relative(rotations, reference)

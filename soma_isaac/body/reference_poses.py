@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import warp as wp
+from numpy.typing import ArrayLike
 
-from soma_isaac.body.orientations import reference_orientations
+from soma_isaac.body.orientations import absolute_from_relative, reference_orientations
 from soma_isaac.errors import InputRejected, RigMismatch
-from soma_isaac.formats.neutral_npz import NeutralShape, ReferencePose
+from soma_isaac.formats.neutral_npz import NeutralShape, ReferencePose, read_neutral
+from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, PUBLIC_PARENTS
 
 DATA_KEY = "t_pose_world"
 SCHEMA_VERSION = 2
+SELECTORS = ("identifier", "version", "asset_revision", "alias", "data_key")
 
 _SEMVER = re.compile(
     r"v?(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
@@ -171,6 +177,82 @@ class ReferenceCatalog:
             if pose.joint_names[int(pose.parents[row])] != PUBLIC_JOINT_NAMES[parent]:
                 raise RigMismatch(f"the reference pose {chosen!r} hangs {pose.joint_names[row]!r} on another parent")
         return reference_orientations(pose.rotations[order])
+
+    def select(self, selection: str | Mapping[str, str]) -> np.ndarray:
+        """World rotations [78, 3, 3] of a recorded pose that is named in short.
+
+        Args:
+            selection: An identifier, ``sha256:<hex>`` of an asset, an alias, or a version (``0.2.0``), tried in this
+                order; or the selectors of :meth:`find` by name.
+
+        Raises:
+            InputRejected: A selector is unknown, or no entry fits.
+            RigMismatch: The entry was recorded for another skeleton.
+        """
+        if not isinstance(selection, str):
+            unknown = sorted(set(selection) - set(SELECTORS))
+            if unknown:
+                raise InputRejected(f"no selector {unknown[0]!r} of reference poses; there are {', '.join(SELECTORS)}")
+            return self.orientations(**selection)
+        if any(record.identifier == selection for record in self.records):
+            return self.orientations(selection)
+        if selection.startswith("sha256:"):
+            return self.orientations(asset_revision=selection)
+        if _SEMVER.fullmatch(selection) and not any(selection in record.aliases for record in self.records):
+            return self.orientations(version=selection)
+        return self.orientations(alias=selection)
+
+
+class ReferenceChoice:
+    """Reference poses of a layer: given as rotations, or named in the history of its shape file.
+
+    Args:
+        shape_file: Path of the file with the history, asked when a pose is named for the first time; gives ``None``
+            where there is no file.
+    """
+
+    def __init__(self, shape_file: Callable[[], Path | None]) -> None:
+        self._shape_file = shape_file
+
+    @cached_property
+    def catalog(self) -> ReferenceCatalog:
+        """The history, read once.
+
+        Raises:
+            InputRejected: There is no file, or it or its history is not sound.
+        """
+        path = self._shape_file()
+        if path is None:
+            raise InputRejected("reference poses by name need SOMA_neutral.npz; say where it is with assets=PATH")
+        return ReferenceCatalog.of(read_neutral(path))
+
+    def orientations(self, reference: ArrayLike | str | Mapping[str, str]) -> np.ndarray:
+        """World rotations [78, 3, 3]: those given, checked, or those recorded under a name.
+
+        Raises:
+            InputRejected: They are no rotations, or no entry fits.
+            RigMismatch: The entry was recorded for another skeleton.
+        """
+        if isinstance(reference, (str, Mapping)):
+            return self.catalog.select(reference)
+        return reference_orientations(reference)
+
+    def local_rotations(
+        self, poses: ArrayLike | wp.array, reference: ArrayLike | str | Mapping[str, str]
+    ) -> np.ndarray:
+        """The rig's local rotations [B, 77, 3, 3] of poses [B, 77, 3] or [B, 77, 3, 3] relative to a reference pose.
+
+        Raises:
+            InputRejected: As :meth:`orientations`, or the poses have another shape.
+            RigMismatch: As :meth:`orientations`.
+        """
+        start = self.orientations(reference)
+        rotations = np.asarray(poses.numpy() if isinstance(poses, wp.array) else poses, dtype=np.float64)
+        if rotations.ndim == 3:
+            rotations = matrix_from_rotvec(rotations)
+        if rotations.shape[1:] != (len(start) - 1, 3, 3):
+            raise InputRejected(f"poses has shape {np.shape(poses)}, expected (B, {len(start) - 1}, 3) or (..., 3, 3)")
+        return absolute_from_relative(rotations, start)
 
 
 def _record(entry: object) -> ReferenceRecord:

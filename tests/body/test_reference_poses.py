@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from soma_isaac.body.layer import SomaLayer
 from soma_isaac.body.orientations import reference_orientations
 from soma_isaac.body.reference_poses import ReferenceCatalog, version_key
 from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.formats.neutral_npz import ReferencePose
 from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, PUBLIC_PARENTS
+from tests.body import model_files
 
 DIGEST = "ab" * 32
 ENTRIES = [
@@ -158,3 +160,57 @@ def test_tables_of_contents_that_do_not_fit_are_refused(metadata):
     poses = {entry["id"]: pose_of(turned_reference(k)) for k, entry in enumerate(ENTRIES)}
     with pytest.raises(InputRejected):
         ReferenceCatalog(poses, metadata)
+
+
+@pytest.mark.parametrize(
+    ("selection", "entry"),
+    [
+        ("t_pose_world__v0.2.0", 2),
+        (f"sha256:{DIGEST}", 3),
+        ("v27", 2),
+        ("0.3.0", 2),
+        ("v1.0.0", 1),
+        ({"version": "0.1.5"}, 0),
+        ({"alias": "first", "data_key": "hands"}, 4),
+    ],
+)
+def test_selections_in_short(catalog, selection, entry):
+    np.testing.assert_array_equal(catalog.select(selection), turned_reference(entry))
+
+
+def test_unknown_selections_are_refused(catalog):
+    for selection, words in (("newest", "no reference pose 'newest'"), ({"name": "old"}, "no selector 'name'")):
+        with pytest.raises(InputRejected, match=words):
+            catalog.select(selection)
+
+
+@pytest.mark.parametrize("identity", ["soma", "template"])
+def test_a_layer_takes_reference_poses_by_name(rig, tmp_path, identity, random_poses):
+    pose = pose_of(turned_reference(2))
+    identifier = ENTRIES[2]["id"]
+    record = {key: value for key, value in model_files.neutral_arrays().items() if not key.startswith("t_pose")}
+    record |= {
+        identifier: pose.rotations,
+        f"{identifier}__joint_names": np.array(pose.joint_names),
+        f"{identifier}__parent_ids": pose.parents,
+        "reference_pose_history_metadata": np.array(history(references=ENTRIES[2:3], default_reference_id=identifier)),
+    }
+    (tmp_path / "SOMA_neutral.npz").write_bytes(model_files.npz(record))
+    rotvecs, _, transl = random_poses(2)
+    plain = SomaLayer(rig, identity, lod="xlo", assets=tmp_path)
+    fixed = SomaLayer(rig, identity, lod="xlo", assets=tmp_path, reference_pose={"alias": "old"})
+    for layer in (plain, fixed):
+        layer.prepare_identity()
+    expected = plain.pose(rotvecs, transl, reference_pose=turned_reference(2)).vertices.numpy()
+    assert np.abs(plain.pose(rotvecs, transl).vertices.numpy() - expected).max() > 0.01
+    np.testing.assert_array_equal(plain.pose(rotvecs, transl, reference_pose="0.2.0").vertices.numpy(), expected)
+    np.testing.assert_allclose(fixed.pose(rotvecs, transl).vertices.numpy(), expected, atol=1e-5)
+    with pytest.raises(InputRejected, match="holds t_pose_world__v0.2.0"):
+        plain.pose(rotvecs, reference_pose="0.1.0")
+
+
+def test_names_need_a_file_with_a_history(rig, tmp_path):
+    with pytest.raises(InputRejected, match="holds none"):
+        SomaLayer(rig, lod="xlo", reference_pose="0.2.0")
+    with pytest.raises(InputRejected, match="assets=PATH"):
+        SomaLayer(rig, lod="xlo", assets=tmp_path, reference_pose="0.2.0")
