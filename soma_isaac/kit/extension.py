@@ -94,6 +94,7 @@ class SomaIsaacExtension(omni.ext.IExt):
         return PanelSettings(
             clips_folder=str(self._setting("clips_folder") or ""),
             references=str(self._setting("references") or home / "g1_refs"),
+            pictures=str(self._setting("pictures") or home / "bodies"),
             export_path=str(self._setting("export_path") or home / "body.usda"),
             assets=str(self._setting("assets") or "") or None,
             jobs_python=str(self._setting("jobs_python") or ""),

@@ -12,6 +12,7 @@ MOTION_SUFFIXES = (".npz", ".bvh")
 CLIPS_SHOWN = 500
 SIZE_RANGE = (0.5, 1.5)
 SPEED_RANGE = (0.1, 3.0)
+COUNT_RANGE = (1.0, 4096.0)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ _FOREIGN_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "LD_PRELOAD", "LD_LIBRARY_PATH
 
 _EXIT_WORDS: Mapping[int, str] = {
     2: "The settings were refused",
-    3: "Some clips could not be converted",
+    3: "Some could not be done",
     4: "The run could not go on",
 }
 
@@ -98,17 +98,41 @@ def g1_refs_command(source: str, out: str, python: str | None, workers: int = 1,
     Raises:
         InputRejected: There is no Python for it, or the scripts are not part of this installation.
     """
+    values = {"source.path": hydra_value(source), "output.dir": hydra_value(out), "workers": str(workers)}
+    return _script("prepare_g1_refs.py", values, python, overwrite)
+
+
+def render_bodies_command(
+    motion: str, out: str, count: int, python: str | None, workers: int = 1, overwrite: bool = False
+) -> list[str]:
+    """The command line of the batch renderer.
+
+    Args:
+        motion: Folder of clips, or one clip.
+        out: Output folder.
+        count: Bodies.
+        python: From :func:`jobs_python`.
+        workers: Processes that draw.
+        overwrite: Results of other settings or another version may be overwritten.
+
+    Raises:
+        InputRejected: As :func:`g1_refs_command`.
+    """
+    values = {"motion": hydra_value(motion), "output.dir": hydra_value(out), "workers": str(workers)}
+    return _script("render_bodies.py", {**values, "bodies.count": str(count)}, python, overwrite)
+
+
+def _script(name: str, values: Mapping[str, str], python: str | None, overwrite: bool) -> list[str]:
     if python is None:
         raise InputRejected(
             f"no Python with Pinocchio was found to run this; make one with 'make refs' in the checkout, or name one "
             f"in the setting jobs_python or the variable {PYTHON_VARIABLE}"
         )
-    script = _ROOT / "scripts" / "prepare_g1_refs.py"
+    script = _ROOT / "scripts" / name
     if not script.is_file():
         raise InputRejected("the scripts are not part of this installation; use a checkout of soma_isaac", str(script))
-    values = {"source.path": hydra_value(source), "output.dir": hydra_value(out), "workers": str(workers)}
-    values |= {"replace": "true"} if overwrite else {}
-    return [python, "-u", str(script), *(f"{key}={value}" for key, value in values.items())]
+    replacing = ["replace=true"] if overwrite else []
+    return [python, "-u", str(script), *(f"{key}={value}" for key, value in values.items()), *replacing]
 
 
 class FolderJob:
@@ -117,9 +141,11 @@ class FolderJob:
     Args:
         command: The command line.
         out: Its output folder.
+        unit: What its plan is made of, in the singular.
     """
 
-    def __init__(self, command: Sequence[str], out: Path) -> None:
+    def __init__(self, command: Sequence[str], out: Path, unit: str = "clip") -> None:
+        self._unit = unit
         self._command = list(command)
         self._out = out
         self._status = JobStatus()
@@ -154,7 +180,7 @@ class FolderJob:
             errors="replace",
             start_new_session=True,  # a Ctrl-C meant for the application is not for the job
         )
-        self._status = JobStatus(RUNNING, 0.0, "Looking for clips ...")
+        self._status = JobStatus(RUNNING, 0.0, "Planning ...")
         for target, arguments in ((self._read, ()), (self._watch, (before,))):
             thread = threading.Thread(target=target, args=arguments, name="soma-job", daemon=True)
             thread.start()
@@ -227,7 +253,7 @@ class FolderJob:
             self._update(text=plain_words(error))
             return
         ended, total = count_ended(plan, records), len(plan)
-        text = f"{ended} of {total} clips" if ended < total else "Writing the report ..."
+        text = f"{ended} of {total} {self._unit}s" if ended < total else "Writing the report ..."
         self._update(fraction=(1 + ended) / (total + 2), text=text, ended=ended, total=total)
 
     def _update(self, **changes: object) -> None:
@@ -243,10 +269,10 @@ class FolderJob:
         status = replace(self._status, exit_code=code)
         if code == 0:
             self._status = replace(
-                status, state=DONE, fraction=1.0, text=f"Done: {status.total} clip{'s' * (status.total != 1)}."
+                status, state=DONE, fraction=1.0, text=f"Done: {status.total} {self._unit}{'s' * (status.total != 1)}."
             )
         elif self._cancelled_at is not None:
-            text = f"Cancelled: {status.ended} of {status.total} clips are complete; start again to go on."
+            text = f"Cancelled: {status.ended} of {status.total} {self._unit}s are complete; start again to go on."
             self._status = replace(status, state=CANCELLED, text=text)
         else:
             words = _EXIT_WORDS.get(code, f"The job ended with code {code}")

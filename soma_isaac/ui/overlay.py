@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from soma_isaac.render.cameras import project
 from soma_isaac.render.scene import Camera
 from soma_isaac.rig.skeleton import POSE_JOINT_NAMES, POSE_PARENTS
 
@@ -11,27 +12,6 @@ BONE_RGB = (40, 225, 160)
 JOINT_RGB = (255, 240, 120)
 _FINGER_WORDS = ("Thumb", "Index", "Middle", "Ring", "Pinky")
 _FINE = np.array([any(word in name for word in _FINGER_WORDS) for name in POSE_JOINT_NAMES])
-
-
-def project(points: np.ndarray, camera: Camera, size: tuple[int, int]) -> np.ndarray:
-    """Pixels of points: the inverse of the rays that ``render_scene`` casts.
-
-    Args:
-        points: [N, 3] m, world, Z up.
-        camera: Where from.
-        size: (width, height) in pixels.
-
-    Returns:
-        [N, 2] column and row, fractional; NaN behind the camera.
-    """
-    origin, right, up, ahead = camera.axes()
-    local = np.asarray(points, np.float64) - origin
-    depth = local @ ahead
-    depth = np.where(depth > 1e-6, depth, np.nan)
-    x = local @ right / (right @ right) / depth
-    y = local @ up / (up @ up) / depth
-    width, height = size
-    return np.stack([(x * height / width + 1.0) * 0.5 * width - 0.5, (1.0 - y) * 0.5 * height - 0.5], axis=-1)
 
 
 def draw_skeleton(image: np.ndarray, joints: np.ndarray, camera: Camera) -> None:

@@ -187,17 +187,19 @@ class Panel:
             with ui.HStack(height=_ROW, spacing=4):
                 self._check("only_clip", "Only the chosen clip", presenter.set_only_clip)
                 self._check("overwrite_references", "Overwrite", presenter.set_overwrite_references)
+            self._labelled_text("pictures", "Pictures", presenter.set_pictures)
+            with ui.HStack(height=_ROW, spacing=4):
+                ui.Label("Bodies", width=_LABEL)
+                self.widgets["body_count"] = ui.IntField(identifier="soma_body_count", width=64)
+                self._button("render", "Render batch", presenter.render_batch)
+            model = self.widgets["body_count"].model
+            model.add_end_edit_fn(lambda model: self._input(presenter.set_body_count, model.as_int))
             with ui.HStack(height=_ROW, spacing=4):
                 self._button("prepare", "Prepare G1 references", presenter.prepare_references)
                 self._button("cancel", "Cancel", presenter.cancel_job, width=80)
             self.widgets["progress"] = ui.ProgressBar(height=_ROW, identifier="soma_progress")
             with ui.ScrollingFrame(height=_WORDS, horizontal_scrollbar_policy=_scrollbar_off()):
                 self.widgets["job"] = ui.Label("", word_wrap=True, height=0, identifier="soma_job")
-            with ui.HStack(height=_ROW, spacing=6):
-                render = self._button("render", "Render batch", lambda: None, width=120)
-                render.enabled = not presenter.render_batch_reason
-                reason = presenter.render_batch_reason
-                ui.Label(reason, style={"color": _GREY}, identifier="soma_render_reason")
 
     def _build_export(self) -> None:
         presenter = self.presenter
@@ -286,6 +288,8 @@ class Panel:
             ("overwrite", state.overwrite),
             ("folder", state.clips_folder),
             ("references", state.references),
+            ("pictures", state.pictures),
+            ("body_count", state.body_count),
             ("assets", body.assets or ""),
             ("export_path", state.export_path),
         ):
@@ -321,7 +325,7 @@ class Panel:
         self.widgets["progress"].model.set_value(state.job.fraction)
         self.widgets["job"].text = state.job.text
         self.widgets["job"].style = {"color": _RED if state.job.state == "failed" else _GREY}
-        self.widgets["prepare"].enabled = not live
+        self.widgets["prepare"].enabled = self.widgets["render"].enabled = not live
         self.widgets["cancel"].enabled = state.job.state == "running"
         self.widgets["export"].enabled = not state.exporting
         self.widgets["export"].text = "Exporting ..." if state.exporting else "Export"

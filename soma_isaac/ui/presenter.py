@@ -18,6 +18,7 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.ui.background import LatestWorker
 from soma_isaac.ui.choices import (
+    COUNT_RANGE,
     LODS,
     SIZE_RANGE,
     SPEED_RANGE,
@@ -30,7 +31,7 @@ from soma_isaac.ui.choices import (
     list_clips,
 )
 from soma_isaac.ui.export import write_body
-from soma_isaac.ui.jobs import LIVE, FolderJob, g1_refs_command, jobs_python
+from soma_isaac.ui.jobs import LIVE, FolderJob, g1_refs_command, jobs_python, render_bodies_command
 from soma_isaac.ui.plain_words import plain_words
 from soma_isaac.ui.state import PanelSettings, PanelState
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from soma_isaac.ui.preview import PreviewPicture
 
 BACKENDS = (TEMPLATE, *IDENTITY_SPECS)
-RENDER_BATCH_REASON = "Batch rendering is not part of this version."
 CORRECTIVES_REASON = "This version ships without pose correctives."
 
 
@@ -65,6 +65,7 @@ class Presenter:
             view=ViewChoice(size=settings.picture),
             clips_folder=folder,
             references=settings.references,
+            pictures=settings.pictures,
             export_path=settings.export_path,
         )
         self.revision = 0
@@ -85,11 +86,6 @@ class Presenter:
     def correctives_reason(self) -> str:
         """Why there are no correctives; empty if there are."""
         return "" if data_path("SOMA_correctives.safetensors").is_file() else CORRECTIVES_REASON
-
-    @property
-    def render_batch_reason(self) -> str:
-        """Why "Render batch" cannot be pressed."""
-        return RENDER_BATCH_REASON
 
     @property
     def job_live(self) -> bool:
@@ -207,18 +203,45 @@ class Presenter:
 
     def prepare_references(self) -> None:
         """Start the main job; nothing happens while one runs."""
+        out = _absolute(self.state.references)
+        self._start(
+            lambda source, python: g1_refs_command(
+                source, out, python, self._settings.workers, self.state.overwrite_references
+            ),
+            out,
+            "clip",
+        )
+
+    def set_pictures(self, folder: str) -> None:
+        """Where rendered batches go."""
+        self._change(pictures=folder.strip() or self._settings.pictures)
+
+    def set_body_count(self, count: int) -> None:
+        """How many bodies a batch has, within ``COUNT_RANGE``."""
+        self._change(body_count=int(_clamped(count, COUNT_RANGE)))
+
+    def render_batch(self) -> None:
+        """Start the batch renderer; nothing happens while a job runs."""
+        out, count = _absolute(self.state.pictures), self.state.body_count
+        self._start(
+            lambda source, python: render_bodies_command(
+                source, out, count, python, self._settings.workers, self.state.overwrite_references
+            ),
+            out,
+            "scene",
+        )
+
+    def _start(self, command_of: Callable[[str, str | None], list[str]], out: str, unit: str) -> None:
+        state = self.state
         if self.job_live:
             return
-        state = self.state
         if state.only_clip and state.clip is None:
             self._change(error="Choose a clip, or switch 'only the chosen clip' off.")
             return
         source = state.clip.path if state.only_clip and state.clip is not None else state.clips_folder
-        out = Path(state.references).expanduser().resolve()
         try:
-            python, workers = jobs_python(self._settings.jobs_python or None), self._settings.workers
-            command = g1_refs_command(_absolute(source), str(out), python, workers, state.overwrite_references)
-            job = FolderJob(command, out)
+            command = command_of(_absolute(source), jobs_python(self._settings.jobs_python or None))
+            job = FolderJob(command, Path(out), unit)
             job.start()
         except (InputRejected, OSError) as error:
             self._change(error=plain_words(error))

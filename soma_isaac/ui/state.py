@@ -19,6 +19,7 @@ class PanelSettings:
     Attributes:
         clips_folder: Where motions are looked for; the bundled clips by default.
         references: Where prepared G1 references go.
+        pictures: Where rendered batches go.
         export_path: Where an export goes at first.
         assets: Folder in SOMA-X layout, or ``None``.
         jobs_python: Python of the main job; looked for if empty.
@@ -28,6 +29,7 @@ class PanelSettings:
 
     clips_folder: str = ""
     references: str = "out/g1_refs"
+    pictures: str = "out/bodies"
     export_path: str = "out/body.usda"
     assets: str | None = None
     jobs_python: str = ""
@@ -47,6 +49,8 @@ class PanelState:
         clips_folder: Where motions are looked for.
         clips: What was found there.
         references: Where prepared G1 references go.
+        pictures: Where rendered batches go.
+        body_count: Bodies of a batch.
         playing: Whether time runs.
         speed: Of the playback.
         time: Seconds into the clip.
@@ -55,9 +59,9 @@ class PanelState:
         coefficients: Their values.
         picture: The newest picture, ``None`` before the first.
         busy: Whether a newer picture is being made.
-        only_clip: The main job is for the chosen clip alone rather than for all in the folder.
-        overwrite_references: The main job may overwrite results of other settings or another version.
-        job: The main job.
+        only_clip: Jobs are for the chosen clip alone rather than for all in the folder.
+        overwrite_references: A job may overwrite results of other settings or another version.
+        job: The job that runs, or ran last.
         export_path: Where the export goes.
         overwrite: Whether the export may take the place of another file.
         exporting: Whether an export runs.
@@ -70,6 +74,7 @@ class PanelState:
     view: ViewChoice
     clips_folder: str
     references: str
+    pictures: str
     export_path: str
     clip: Clip | None = None
     still: str = STILL_POSES[0]
@@ -83,6 +88,7 @@ class PanelState:
     picture: PreviewPicture | None = None
     busy: bool = True
     only_clip: bool = False
+    body_count: int = 16
     overwrite_references: bool = False
     job: JobStatus = JobStatus()
     overwrite: bool = False

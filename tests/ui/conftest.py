@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "out" / "ui_screenshots"
-DISPLAY = (470, 1480)
+DISPLAY = (470, 1510)
 FRAME_S = 1.0 / 30.0
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 CUDA_NAMES = (
@@ -162,7 +162,13 @@ def hands(omni_ui, tmp_path):
     from soma_isaac.ui.presenter import Presenter
     from soma_isaac.ui.state import PanelSettings
 
-    presenter = Presenter(PanelSettings(references=str(tmp_path / "refs"), export_path=str(tmp_path / "body.usda")))
+    presenter = Presenter(
+        PanelSettings(
+            references=str(tmp_path / "refs"),
+            pictures=str(tmp_path / "pictures"),
+            export_path=str(tmp_path / "body.usda"),
+        )
+    )
     panel = Panel(presenter, width=DISPLAY[0], height=DISPLAY[1], position_x=0, position_y=0)
     user = Hands(panel)
     user.settle()

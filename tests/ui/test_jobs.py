@@ -52,7 +52,7 @@ def _wait(job, until, timeout_s=30.0):
     [
         ("print('fine')", "done", "Done"),
         ("import sys; print('error: no such folder'); sys.exit(2)", "failed", "settings were refused: no such folder"),
-        ("import sys; print('rejected: a.npz: odd'); sys.exit(3)", "failed", "Some clips could not be converted"),
+        ("import sys; print('rejected: a.npz: odd'); sys.exit(3)", "failed", "Some could not be done: rejected: a.npz"),
         ("import os; os._exit(9)", "failed", "ended with code 9"),
     ],
 )

@@ -133,14 +133,6 @@ def test_a_model_without_its_files_says_what_it_needs_and_takes_a_folder(hands, 
     assert not hands.state.error
 
 
-def test_batch_rendering_is_off_with_a_reason(hands):
-    assert not hands.panel.widgets["render"].enabled
-    before = hands.panel.presenter.revision
-    hands.click("render")
-    assert hands.panel.presenter.revision == before
-    assert hands.panel.presenter.render_batch_reason
-
-
 def test_export_writes_the_shown_clip_and_refuses_to_overwrite(hands, tmp_path):
     hands.click("clip:wave.npz")
     hands.settle()

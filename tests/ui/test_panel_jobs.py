@@ -84,3 +84,17 @@ def test_results_in_the_way_are_said_and_overwritten_when_the_user_says_so(hands
     hands.click("prepare")
     hands.wait(lambda: hands.state.job.state == "done", 300.0)
     assert (tmp_path / "refs" / "csv" / "wave.csv").stat().st_size > 10_000
+
+
+def test_a_batch_is_rendered_with_progress(hands, tmp_path):
+    hands.click("clip:wave.npz")
+    hands.click("only_clip")
+    hands.type_into("body_count", "2")
+    assert hands.state.body_count == 2
+    hands.click("render")
+    seen = set()
+    hands.wait(lambda: seen.add(hands.state.job.fraction) or hands.state.job.state != "running", 300.0)
+    assert hands.state.job.state == "done", hands.state.job.text
+    assert hands.state.job.total == 2 and len(seen) >= 3
+    assert len(list((tmp_path / "pictures").rglob("*.png"))) >= 8
+    hands.screenshot("batch_rendered")

@@ -123,6 +123,12 @@ class StringField(Widget):
     model: AbstractValueModel
     def __init__(self, model: AbstractValueModel | None = ..., *, identifier: str = ...) -> None: ...
 
+class IntField(Widget):
+    model: AbstractValueModel
+    def __init__(
+        self, model: AbstractValueModel | None = ..., *, width: Length | float = ..., identifier: str = ...
+    ) -> None: ...
+
 class FloatSlider(Widget):
     model: AbstractValueModel
     min: float
