@@ -44,7 +44,7 @@ class LayerArrays(NamedTuple):
     Attributes:
         color: [N] vec3 linear RGB.
         depth: [N] float32 m along the viewing direction (not along the ray); 0 where nothing was hit.
-        normal: [N] vec3 unit, world, towards the camera; 0 where nothing was hit.
+        normal: [N] vec3 unit, world, on the face's side that is seen; 0 where nothing was hit.
         face: [N] int32 triangle, or ``NOTHING`` or ``FLOOR``.
     """
 
@@ -124,7 +124,8 @@ def _surface_normal(
 ) -> wp.vec3:
     normal = normals[triangles[3 * face]] * u + normals[triangles[3 * face + 1]] * v
     normal = wp.normalize(normal + normals[triangles[3 * face + 2]] * (1.0 - u - v) + flat * 1.0e-3)
-    if wp.dot(normal, direction) > 0.0:
+    # by the face's side: near the outline a smooth normal may lean away a little, and must not be turned over for it
+    if wp.dot(flat, direction) > 0.0:
         normal = -normal
     return normal
 

@@ -20,7 +20,7 @@ def view_angles(rig: str, generator: np.random.Generator) -> list[tuple[float, f
     """Azimuth and elevation [rad] of each camera of a rig.
 
     Args:
-        rig: ``front`` for one camera ahead of the bodies, ``orbitN`` for N around them at one elevation, ``randomN``
+        rig: ``front`` for one camera on the +X side, ``orbitN`` for N around them at one elevation, ``randomN``
             for N anywhere between 0 and 60 degrees above the floor.
         generator: Source of chance.
 

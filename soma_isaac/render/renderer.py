@@ -26,7 +26,7 @@ class ImageLayers:
     Attributes:
         rgb: [H, W, 3] uint8, sRGB.
         depth: [H, W] float32 m along the viewing direction; 0 where nothing was hit.
-        normal: [H, W, 3] float32 unit, world, Z-up, towards the camera; 0 where nothing was hit.
+        normal: [H, W, 3] float32 unit, world, Z-up, on the side that is seen; 0 where nothing was hit.
         part: [H, W] uint8, 1 + index into ``PART_NAMES``; 0 where there is no body.
         instance: [H, W] uint16, 1 + index of the body; 0 where there is none.
     """

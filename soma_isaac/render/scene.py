@@ -15,17 +15,17 @@ SAMPLES_PER_AXIS = 2
 
 @dataclass(frozen=True, eq=False)
 class SceneMesh:
-    """A mesh with one colour.
+    """A mesh with one colour, or one for each vertex.
 
     Attributes:
         vertices: [V, 3] m, world.
         triangles: [N, 3] int.
-        rgb: Colour, three values in [0, 1].
+        rgb: Colour, three values in [0, 1], or [V, 3].
     """
 
     vertices: np.ndarray
     triangles: np.ndarray
-    rgb: tuple[float, float, float]
+    rgb: tuple[float, float, float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def render_scene(
     vertices = np.concatenate([np.asarray(mesh.vertices, np.float64) for mesh in meshes])
     triangles = np.concatenate([mesh.triangles + start for mesh, start in zip(meshes, starts, strict=True)])
     normals = np.concatenate([vertex_normals(np.asarray(mesh.vertices), mesh.triangles) for mesh in meshes])
-    colors = np.concatenate([np.tile(mesh.rgb, (len(mesh.vertices), 1)) for mesh in meshes])
+    colors = np.concatenate([np.broadcast_to(mesh.rgb, (len(mesh.vertices), 3)) for mesh in meshes])
     width, height = size[0] * SAMPLES_PER_AXIS, size[1] * SAMPLES_PER_AXIS
     linear = launch_raycast(vertices, triangles, normals, colors, camera.axes(), (width, height), floor_height, device)
     linear = linear.reshape(size[1], SAMPLES_PER_AXIS, size[0], SAMPLES_PER_AXIS, 3).mean(axis=(1, 3))

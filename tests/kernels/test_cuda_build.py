@@ -20,6 +20,7 @@ BODY_KERNELS = {
     "clip_sampling": {"advance_kernel", "reset_kernel", "sample_clips_kernel"},
     "proxies": {"pose_proxies_kernel"},
     "fabric": {"fabric_points_kernel"},
+    "raycast_layers": {"trace_kernel", "smooth_kernel"},
 }
 
 
