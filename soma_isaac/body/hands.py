@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from soma_isaac.body.hand_rig import HandCut, cut_hand
+from soma_isaac.body.identities.base import IdentityModel
+from soma_isaac.body.identities.mano import ManoIdentity
+from soma_isaac.body.identities.mano import hand_file as asset_hand_file
 from soma_isaac.body.identity import PreparedIdentity
 from soma_isaac.body.launches import BodyPose
 from soma_isaac.body.scales import global_scales
@@ -16,11 +19,13 @@ from soma_isaac.body.skeleton_fit import SkeletonFit
 from soma_isaac.body.soma import SomaBody
 from soma_isaac.body.topology import TopologyTransfer
 from soma_isaac.errors import InputRejected, RigMismatch
+from soma_isaac.formats.asset_tree import AssetTree
 from soma_isaac.formats.hand_npz import HandFile, read_hand_npz
 from soma_isaac.formats.pca_binary import PcaSpace
 from soma_isaac.rig.rig import Rig
 
 HAND_JOINT_COUNT = 25
+HAND_IDENTITIES = ("soma", "mano")
 _LOCAL_MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
@@ -41,16 +46,20 @@ class SomaHand:
     Attributes:
         cut: The hand's rig, and which vertices and joints of the body it has.
         body: What poses it.
+        identity_model: The loaded model of ``mano``; ``None`` for ``soma``.
     """
 
     def __init__(
         self,
         rig: Rig | None = None,
         side: str = "left",
+        identity: str = "soma",
         *,
         lod: str = "mid",
         device: str = "cpu",
         hand_file: Path | str | None = None,
+        assets: Path | str | None = None,
+        model_path: Path | str | None = None,
         mirror: str = "rig",
         transfer_mode: str = "edge",
         threads: int | None = None,
@@ -60,25 +69,34 @@ class SomaHand:
         Args:
             rig: The body; the template that ships with soma_isaac by default.
             side: ``left`` or ``right``.
+            identity: ``soma``, the shapes of the hand file, if there is one; or ``mano``, the user's own MANO model,
+                see :data:`soma_isaac.body.identities.mano.MANO_SPEC` for its files and licence.
             lod: ``mid``, ``low`` or ``xlo`` (2859, 718 and 134 vertices on SOMA's mesh).
             device: Warp device.
             hand_file: ``SOMAHand.npz`` of ``nvidia/soma-x`` with the hand's vertices and shapes; without it the cut is
-                found by skin weights and the hand has no coefficients.
+                found by skin weights and the hand has no coefficients. ``mano`` needs it and takes that of ``assets``.
+            assets: Folder in SOMA-X layout with the files of ``mano``.
+            model_path: The MANO model file of this side, where it does not lie in ``assets``.
             mirror: How the left hand's shapes become the right hand's: ``rig``, by the mirror that takes the left
                 wrist's bind frame to the right one's; or ``x``, by turning x around, as SOMA-X does whatever its rig.
-            transfer_mode: How ``xlo`` rides on ``mid``: ``edge`` or ``area`` (SOMA-X).
+            transfer_mode: How ``xlo`` rides on ``mid``, and ``mid`` on MANO's mesh: ``edge`` or ``area`` (SOMA-X).
             threads: CPU threads for large batches.
 
         Raises:
-            InputRejected: An option is unknown, or the file is not sound.
+            InputRejected: An option is unknown, or a file is missing or not sound.
             RigMismatch: The rig lacks the hand or the LOD, or the file belongs to another rig.
         """
         if mirror not in ("rig", "x"):
             raise InputRejected(f"no mirror {mirror!r}; there are rig, x")
+        if identity not in HAND_IDENTITIES:
+            raise InputRejected(f"no hand identity {identity!r}; there are {', '.join(HAND_IDENTITIES)}")
         if rig is None:
             from soma_isaac.formats.rig_usd import load_template_rig
 
             rig = load_template_rig()
+        tree = None if assets is None else AssetTree(Path(assets))
+        if identity == "mano" and hand_file is None:
+            hand_file = asset_hand_file(tree)
         file = None if hand_file is None else read_hand_npz(Path(hand_file), side)
         self.cut: HandCut = (
             cut_hand(rig, side)
@@ -89,6 +107,12 @@ class SomaHand:
         self.body = SomaBody(self.cut.rig, device=device, lod=lod, twist=False, threads=threads)
         self._device, self._transfer_mode = device, transfer_mode
         self._space = None if file is None else _side_space(file, rig, self.cut, mirror)
+        self.identity_model: IdentityModel | None = None
+        if identity == "mano":
+            path = None if model_path is None else Path(model_path).expanduser()
+            self.identity_model = ManoIdentity.load(
+                self.cut.rig.mesh("mid"), side, assets=tree, model_path=path, transfer_mode=transfer_mode
+            )
         self._fit: SkeletonFit | None = None
         self._transfer: TopologyTransfer | None = None
 
@@ -109,7 +133,9 @@ class SomaHand:
 
     @property
     def coefficient_count(self) -> int:
-        """Number of shape coefficients K; 0 without a hand file."""
+        """Number of shape coefficients K; 0 for ``soma`` without a hand file."""
+        if self.identity_model is not None:
+            return self.identity_model.spec.coefficients.count
         return 0 if self._space is None else len(self._space.eigenvalues)
 
     def prepare_identity(
@@ -123,15 +149,23 @@ class SomaHand:
         """Shape hands and fit their joints.
 
         Args:
-            coefficients: [B, K] standard deviations of the file's shape space; by default the template's hand.
+            coefficients: [B, K] standard deviations of the shape space; by default the template's hand, for ``mano``
+                its mean hand.
             bone_scales: [1 or B, 24] factors on the bones from the parent to each joint but the wrist; the skin is
                 stretched.
             global_scale: A positive number or [B]: overall size.
-            repose: Move the shape into the template's bind pose.
+            repose: Move the shape into the template's bind pose; a MANO hand keeps MANO's axes otherwise.
 
         Raises:
             InputRejected: A shape does not fit, a value is not finite, or there is no shape space.
         """
+        if self.identity_model is not None:
+            values = coefficients
+            if values is None:
+                values = self.identity_model.spec.coefficients.defaults(np.size(global_scale))
+            points = self.identity_model.rest_points(values)
+            size = global_scales(global_scale, len(points))
+            return self._fitted(points * size[:, None, None], bone_scales, repose)
         if coefficients is None:
             points = self.cut.rig.mesh(self.lod).points[None]
             size = global_scales(global_scale, np.size(global_scale))

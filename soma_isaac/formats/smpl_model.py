@@ -1,4 +1,4 @@
-"""SMPL, SMPL-H and SMPL-X model files: ``.npz``, or ``.pkl`` without unpickling.
+"""SMPL, SMPL-H, SMPL-X and MANO model files: ``.npz``, or ``.pkl`` without unpickling.
 
 Every file of the family holds ``v_template`` (V, 3) m, ``shapedirs`` (V, 3, K) or (K, V, 3), ``J_regressor`` (J, V),
 ``weights`` (V, J), ``f`` (F, 3), ``kintree_table`` (2, J) and ``posedirs``. SMPL-X appends expression components
@@ -19,7 +19,9 @@ from soma_isaac.formats.model_pickle import ModelPickle
 from soma_isaac.formats.npz import NpzArchive, npz_bytes
 
 SMPL_KINDS = {"smpl": 24, "smplh": 52, "smplx": 55}
-"""Members of the family and their numbers of joints."""
+"""Members of the family that are bodies, and their numbers of joints."""
+
+_JOINTS = {**SMPL_KINDS, "mano": 16}
 
 _SMPLX_SHAPES = {20: 10, 400: 300}
 """How many of SMPL-X's components are shape, by how many the file holds; the others are expression."""
@@ -30,7 +32,7 @@ class SmplModel:
     """One model, zero pose, metres, Y-up, facing +Z.
 
     Attributes:
-        kind: ``smpl``, ``smplh`` or ``smplx``.
+        kind: ``smpl``, ``smplh``, ``smplx`` or ``mano`` (one hand).
         points: [V, 3] float64 template.
         shape_directions: [K, V, 3] float32, betas only.
         triangles: [F, 3] int32.
@@ -62,7 +64,7 @@ def read_smpl_model(
 
     Args:
         path: ``.npz`` or ``.pkl`` (told apart by content, never unpickled).
-        kind: ``smpl``, ``smplh`` or ``smplx``; the file must have that many joints.
+        kind: ``smpl``, ``smplh``, ``smplx`` or ``mano``; the file must have that many joints.
         betas: How many shape components to keep; all by default.
         pose: Read the pose blend shapes too (the largest array; shapes alone do not need it).
         limits: Budgets.
@@ -70,12 +72,12 @@ def read_smpl_model(
     Raises:
         InputRejected: It cannot be read, an array is missing or has another shape, or it has fewer components.
     """
-    if kind not in SMPL_KINDS:
-        raise InputRejected(f"no SMPL model {kind!r}; there are {', '.join(SMPL_KINDS)}")
+    if kind not in _JOINTS:
+        raise InputRejected(f"no SMPL model {kind!r}; there are {', '.join(_JOINTS)}")
     source = read_source(path, limits)
     entries = NpzArchive(source, limits) if source.data[:2] == b"PK" else ModelPickle(source, limits)
     points = _finite(entries, "v_template", (None, 3))
-    count, joints = len(points), SMPL_KINDS[kind]
+    count, joints = len(points), _JOINTS[kind]
     triangles = _counts(_finite(entries, _one_of(entries, "f", "faces"), (None, 3)), count, "faces", entries.path)
     tree = _finite(entries, "kintree_table", (2, None))
     if tree.shape[1] != joints:

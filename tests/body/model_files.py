@@ -14,8 +14,11 @@ import numpy as np
 import scipy.sparse
 
 from soma_isaac.body import SomaBody
+from soma_isaac.body.hand_rig import SIDES, cut_hand
+from soma_isaac.body.hands import SomaHand
 from soma_isaac.formats.pca_binary import PcaSpace, pca_npz_bytes
 from soma_isaac.formats.rig_usd import load_template_rig
+from soma_isaac.rig.mesh import edge_use
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, PUBLIC_PARENTS
 from tests.body.py2_pickle import Ch, Py2Pickler, Select
 
@@ -285,3 +288,108 @@ def write_neutral(root: Path, components: int = 4) -> Path:
     path = root / "SOMA_neutral.npz"
     path.write_bytes(npz(neutral_arrays(components)))
     return path
+
+
+# hands
+
+
+def hand_file_arrays() -> dict[str, np.ndarray]:
+    """The arrays of a ``SOMAHand.npz`` whose one shape is uniform growth; the right hand lists the left one's twins."""
+    rig = load_template_rig()
+    points = rig.mesh("mid").points
+    left = np.random.default_rng(5).permutation(cut_hand(rig, "left").vertices["mid"])
+    twin = {tuple(point): row for row, point in enumerate(np.round(points, 7) * (-1.0, 1.0, 1.0))}
+    record = {}
+    for side, vertices in zip(SIDES, (left, [twin[tuple(p)] for p in np.round(points[left], 7)]), strict=True):
+        cut = cut_hand(rig, side, mid_vertices=np.array(vertices))
+        edges, uses = edge_use(cut.rig.mesh("mid").triangles)
+        record |= {
+            f"{side}_vert_ids": vertices,
+            f"{side}_hand_joint_ids_global": cut.joints,
+            f"{side}_boundary_loop": np.unique(edges[uses == 1]),
+        }
+        if side == "left":
+            record["left_mean"] = cut.rig.mesh("mid").points * 100.0
+            record["left_shapedirs"] = record["left_mean"].reshape(1, -1)
+            record["left_eigenvalues"] = np.array([0.01])
+    return record
+
+
+class NativeHand:
+    """A hand in MANO's layout: 778 vertices, flat, palm down, m, the wrist away from the origin, world axes.
+
+    Its mesh is the low hand, vertices shuffled and 60 faces split at their middles; the SOMA wrap is the mid hand in
+    the order of the hand file.
+    """
+
+    def __init__(self, side: str, hand_file: Path) -> None:
+        rig = load_template_rig()
+        posed = {}
+        for lod in ("mid", "low"):
+            hand = SomaHand(rig, side, lod=lod, hand_file=hand_file, threads=1)
+            posed[lod] = hand.pose(hand.prepare_identity(), np.zeros((1, 25, 3)))
+            self.low = hand
+            if lod == "mid":
+                self.wrap_triangles = hand.triangles
+        place = rig.skeleton.rest_T_world_joint[rig.skeleton.index(f"{side.capitalize()}Hand"), :3, :3]
+        offset = np.array([0.09 if side == "right" else -0.09, 0.006, 0.005])
+
+        def placed(points: np.ndarray) -> np.ndarray:
+            return points.astype(np.float64) @ place.T + offset
+
+        self.wrap = placed(posed["mid"].vertices.numpy()[0])
+        points, triangles = placed(posed["low"].vertices.numpy()[0]), self.low.triangles
+        split = triangles[:60]
+        middle = len(points) + np.arange(len(split))
+        fans = [np.stack([split[:, k], split[:, (k + 1) % 3], middle], axis=1) for k in range(3)]
+        order = np.random.default_rng(6).permutation(len(points) + len(split))
+        self.points = np.concatenate([points, points[split].mean(axis=1)])[order]
+        self.triangles = np.argsort(order)[np.concatenate([triangles[60:], *fans])].astype(np.uint32)
+        fingers = [f"{side.capitalize()}{name}" for name in ("Hand", *_FINGERS)]
+        joints = placed(posed["mid"].joints.numpy()[0])
+        self.joints = joints[[self.low.joint_names.index(name) for name in fingers]]
+
+
+def mano_arrays(side: str, hand_file: Path) -> dict[str, np.ndarray]:
+    """A MANO model's arrays with their official names and shapes; pose data are of the right shape only."""
+    hand = NativeHand(side, hand_file)
+    distance = np.linalg.norm(hand.points[:, None] - hand.joints, axis=-1)
+    regressor = np.zeros((16, len(hand.points)))
+    for row, joint in enumerate(hand.joints):
+        near = np.argsort(distance[:, row])[:24]
+        system = np.vstack([hand.points[near].T, np.ones(24)])
+        regressor[row, near] = np.linalg.lstsq(system, np.append(joint, 1.0), rcond=None)[0]
+    parents = [2**32 - 1, *(0 if k % 3 == 0 else k for k in range(15))]
+    return {
+        "v_template": hand.points,
+        "shapedirs": np.moveaxis(shape_field(hand.points, 10), 0, 2),
+        "posedirs": np.zeros((len(hand.points), 3, 135)),
+        "J_regressor": regressor,
+        "weights": np.eye(16)[distance.argmin(axis=1)],
+        "kintree_table": np.array([parents, range(16)], dtype=np.uint32),
+        "f": hand.triangles,
+        "hands_mean": np.zeros(45),
+        "hands_components": np.eye(45),
+    }
+
+
+def write_mano(root: Path, hand_file: Path, form: str = "npz") -> None:
+    """``MANO/`` with both hands (``npz``, ``pkl`` of protocol 2, or ``pkl0`` of protocol 0) and their OBJ pairs."""
+    folder = root / "MANO"
+    for side in SIDES:
+        hand, arrays = NativeHand(side, hand_file), mano_arrays(side, hand_file)
+        write_obj(folder / f"base_hand_{side}.obj", hand.points, hand.triangles)
+        write_obj(folder / f"SOMA_wrap_{side}.obj", hand.wrap, hand.wrap_triangles)
+        path = folder / f"MANO_{side.upper()}.{'npz' if form == 'npz' else 'pkl'}"
+        if form == "npz":
+            path.write_bytes(npz(arrays))
+            continue
+        record = arrays | {
+            "J_regressor": scipy.sparse.csc_matrix(arrays["J_regressor"]),
+            "v_template": Ch(arrays["v_template"]),
+            "shapedirs": Ch(arrays["shapedirs"]),
+            "posedirs": Ch(arrays["posedirs"]),
+            "weights": Ch(arrays["weights"]),
+            "bs_style": "lbs",
+        }
+        path.write_bytes(Py2Pickler(0 if form == "pkl0" else 2).dumps(record))

@@ -14,6 +14,7 @@ from soma_isaac.body.regressor import folded_weights
 from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.rig.mesh import edge_use
 from soma_isaac.rig.rig import Rig
+from tests.body import model_files
 
 LODS = {"mid": 2859, "low": 718, "xlo": 134}
 
@@ -171,26 +172,10 @@ def test_bone_scales_lengthen_bones(hands):
 
 
 @pytest.fixture(scope="module")
-def hand_file(rig, tmp_path_factory):
+def hand_file(tmp_path_factory):
     """A file in SOMA-X's layout whose one shape is uniform growth; vertices of the right hand as the left's twins."""
     path = tmp_path_factory.mktemp("hand") / "SOMAHand.npz"
-    points = rig.mesh("mid").points
-    left = np.random.default_rng(5).permutation(cut_hand(rig, "left").vertices["mid"])
-    twin = {tuple(point): row for row, point in enumerate(np.round(points, 7) * (-1.0, 1.0, 1.0))}
-    record = {}
-    for side, vertices in zip(SIDES, (left, [twin[tuple(p)] for p in np.round(points[left], 7)]), strict=True):
-        cut = cut_hand(rig, side, mid_vertices=np.array(vertices))
-        edges, uses = edge_use(cut.rig.mesh("mid").triangles)
-        record |= {
-            f"{side}_vert_ids": vertices,
-            f"{side}_hand_joint_ids_global": cut.joints,
-            f"{side}_boundary_loop": np.unique(edges[uses == 1]),
-        }
-        if side == "left":
-            record["left_mean"] = cut.rig.mesh("mid").points * 100.0
-            record["left_shapedirs"] = record["left_mean"].reshape(1, -1)
-            record["left_eigenvalues"] = np.array([0.01])
-    np.savez(path, **record)
+    path.write_bytes(model_files.npz(model_files.hand_file_arrays()))
     return path
 
 
