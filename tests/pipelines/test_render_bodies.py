@@ -1,0 +1,297 @@
+"""render_bodies.py: labels fit the pictures, the same seed gives the same bytes, a killed run goes on, wrong words."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import distance_transform_edt
+
+from soma_isaac.batch.audit import verify_folder
+from soma_isaac.errors import InputRejected, MissingDependency
+from soma_isaac.formats.png import read_png
+from soma_isaac.math.so3 import matrix_from_rotvec
+from soma_isaac.pipelines import folder_run
+from soma_isaac.pipelines.config import ConfigRefused
+from soma_isaac.pipelines.motion_in import load_motion
+from soma_isaac.pipelines.render_bodies import plan_render_bodies, run_render_bodies
+from soma_isaac.pipelines.render_bodies_config import (
+    LAYERS,
+    BodiesConfig,
+    RenderBodiesConfig,
+    check_config,
+    frames_per_shot,
+)
+from soma_isaac.pipelines.render_bodies_shot import render_shot
+from soma_isaac.pipelines.run_config import OutputConfig, SourceConfig
+from soma_isaac.render.parts import JOINT_PARTS
+from soma_isaac.render.plan import Shot
+from soma_isaac.render.posing import PosedScene, make_layers
+from soma_isaac.rig.skeleton import POSE_JOINT_NAMES, data_path, forward_kinematics
+from tests.recovery.driver import InlineSupervisor
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIPS = ROOT / "data" / "demo_clips"
+
+
+class Inline(InlineSupervisor):
+    """The real converter in this process."""
+
+    def __init__(self, *_: object) -> None:
+        self.converter = render_shot
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs the job in this process: workers are tested elsewhere, and cost seconds each."""
+    monkeypatch.setattr(folder_run, "Supervisor", Inline)
+
+    def call(out: Path, *, count=4, per_scene=1, **keys):
+        config = RenderBodiesConfig(
+            output=OutputConfig(str(out)),
+            bodies=BodiesConfig(count=count, per_scene=per_scene, lod=keys.pop("lod", "low")),
+            **{"size": [96, 96], "camera": "orbit2", "seed": 5} | keys,
+        )
+        stream = io.StringIO()
+        return run_render_bodies(config, stream), stream.getvalue()
+
+    return call
+
+
+def files(out: Path) -> dict[str, bytes]:
+    """All pictures and labels, and what is made of them."""
+    names = [path for layer in (*LAYERS, "annotations") for path in sorted((out / layer).glob("*"))]
+    names += [out / "annotations.json", out / "contact_sheet.png", out / "layers.png"]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in names}
+
+
+def coco(out: Path) -> tuple[dict, dict]:
+    record = json.loads((out / "annotations.json").read_bytes())
+    return record, {image["id"]: image for image in record["images"]}
+
+
+def test_joints_lie_on_their_bodies(run, tmp_path):
+    report, said = run(tmp_path / "out", count=6, size=[160, 160], lod="mid")
+    assert report.exit_code == 0 and "12 pictures" in said
+    record, images = coco(tmp_path / "out")
+    assert len(images) == len(record["annotations"]) == 12
+    visible = []
+    for body in record["annotations"]:
+        mask = read_png(tmp_path / "out" / images[body["image_id"]]["files"]["instances"]) == 1
+        points = np.array(body["keypoints"]).reshape(77, 3)
+        assert (points[:, 2] > 0).all() and body["num_keypoints"] == 77
+        # one body alone: whatever hides its joints is itself, so that every joint falls on its mask
+        columns, rows = np.rint(points[:, :2]).astype(int).T
+        assert distance_transform_edt(~mask)[rows, columns].max() <= 2.0
+        assert body["area"] == mask.sum() > 500
+        left, top, width, height = body["bbox"]
+        assert mask[top : top + height, left : left + width].sum() == mask.sum()
+        assert mask[top].any() and mask[:, left + width - 1].any()
+        visible.append(points[:, 2] == 2)
+    assert 0.6 < np.mean(visible) < 0.98
+    assert np.mean(visible, axis=0)[POSE_JOINT_NAMES.index("Head")] == 1.0
+
+
+def test_annotations_agree_with_depth_and_with_each_other(run, tmp_path):
+    run(tmp_path / "out", count=5, per_scene=5, frames=2, size=[320, 320])
+    record, images = coco(tmp_path / "out")
+    assert [image["frame"] for image in record["images"]] == [0, 0, 1, 1]
+    assert len({body["id"] for body in record["annotations"]}) == len(record["annotations"]) == 20
+    behind: list[float] = []
+    for body in record["annotations"]:
+        image = images[body["image_id"]]
+        lens = image["intrinsics"]
+        local, world = np.array(body["joints_camera"]), np.array(body["joints_world"])
+        rotation, translation = np.array(image["R_camera_world"]), np.array(image["t_camera_world"])
+        np.testing.assert_allclose(local, world @ rotation.T + translation, atol=2e-4)
+        points = np.array(body["keypoints"]).reshape(77, 3)
+        inside = points[:, 2] > 0
+        pixels = local[:, :2] / local[:, 2:] * [lens["fx"], lens["fy"]] + [lens["cx"], lens["cy"]]
+        np.testing.assert_allclose(pixels[inside], points[inside, :2], atol=2e-2)
+        depth = read_png(tmp_path / "out" / image["files"]["depth"]) / 1000.0
+        mask = read_png(tmp_path / "out" / image["files"]["instances"]) == body["instance"]
+        columns, rows = np.rint(points[:, :2]).astype(int).T
+        parts = read_png(tmp_path / "out" / image["files"]["parts"])
+        assert (parts[mask] > 0).all()
+        own = mask[rows, columns] & (parts[rows, columns] == JOINT_PARTS)
+        assert (points[own, 2] == 2).all()
+        behind.extend(local[own, 2] - depth[rows[own], columns[own]])
+    # where a joint's own part is seen, the joint lies under that skin; fingers are thinner than a pixel
+    assert len(behind) > 600
+    assert min(behind) > -0.03 and max(behind) < 0.3
+    names = {(body["clip"], body["identity"]["name"]) for body in record["annotations"]}
+    assert len(names) >= 4
+
+
+def test_the_same_seed_gives_the_same_bytes(run, tmp_path):
+    run(tmp_path / "a", frames=2)
+    run(tmp_path / "b", frames=2)
+    run(tmp_path / "c", frames=2, seed=6)
+    first = files(tmp_path / "a")
+    assert first == files(tmp_path / "b")
+    assert len(first) == 4 * 2 * 2 * len(LAYERS) + 4 + 3
+    other = files(tmp_path / "c")
+    assert not [name for name in first if name.startswith("rgb/") and first[name] == other[name]]
+
+
+def test_a_run_resumes_and_takes_more_bodies(run, tmp_path):
+    out = tmp_path / "out"
+    run(out)
+    before = files(out)
+    lost = out / "depth" / "s00002_f00000_c01.png"
+    lost.unlink()
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "rgb").iterdir()}
+    report, _ = run(out)
+    assert report.exit_code == 0 and files(out) == before
+    touched = {path.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
+    assert touched == {"s00002_f00000_c00.png", "s00002_f00000_c01.png"}
+    report, _ = run(out, count=5)
+    assert report.exit_code == 0 and report.total == 5
+    assert {name: data for name, data in files(out).items() if name in before and "/" in name} == {
+        name: data for name, data in before.items() if "/" in name
+    }
+    problems = verify_folder(out)
+    assert problems.checked == 5 * (2 * len(LAYERS) + 1)
+    assert not problems.missing and not problems.changed and not problems.unrecorded
+
+
+def test_a_clip_that_changes_is_named(run, tmp_path):
+    clip = tmp_path / "in" / "squat.npz"
+    clip.parent.mkdir()
+    clip.write_bytes((CLIPS / "wave.npz").read_bytes())
+    config = RenderBodiesConfig(
+        output=OutputConfig(str(tmp_path / "out")), bodies=BodiesConfig(count=1, lod="xlo"), motion=str(clip)
+    )
+    plan, shots = plan_render_bodies(config)
+    assert Shot.from_json(next(iter(shots.values()))).bodies[0].clip.path == str(clip)
+    clip.write_bytes((CLIPS / "squat.npz").read_bytes())
+    source = tmp_path / "shot.json"
+    source.write_bytes(next(iter(shots.values())))
+    job = folder_run._job_maker(plan)(plan.entries[0])
+    with pytest.raises(InputRejected, match="changed after the run was planned"):
+        render_shot(replace(job, source=str(source)))
+
+
+def test_bodies_stand_on_the_floor_and_move_as_the_clip_does():
+    config = RenderBodiesConfig(
+        bodies=BodiesConfig(count=2, per_scene=2, kinds=["sampled"], lod="low"), motion=str(CLIPS / "walk.npz")
+    )
+    config.frames, config.fps, config.seed = 8, 20.0, 1
+    _, files_by_name = plan_render_bodies(config)
+    shot = Shot.from_json(next(iter(files_by_name.values())))
+    walk = load_motion(data_path("demo_clips/walk.npz"))
+    scene = PosedScene(shot, make_layers(("soma",), "low", False, "cpu"), lambda clip: walk)
+    frames = [scene.frame(number) for number in range(8)]
+    lowest = np.min([frame.vertices[..., 2].min(axis=1) for frame in frames], axis=0)
+    np.testing.assert_allclose(lowest, 0.0, atol=1e-5)
+    np.testing.assert_allclose(scene.joints_over_time(), [frame.joints for frame in frames], atol=1e-5)
+    for number, body in enumerate(shot.bodies):
+        np.testing.assert_allclose(frames[4].joints[number, 0, :2], body.place, atol=1e-5)
+        times = [frame.times[number] for frame in frames]
+        np.testing.assert_allclose(np.diff(times), 0.05, atol=1.01 / walk.fps)
+        # bone directions are those of the clip, turned; only lengths are the body's own
+        row = round(times[3] * walk.fps)
+        world = forward_kinematics(
+            walk.rotations[row : row + 1], walk.root_translation[row : row + 1], walk.identity.rest_offsets
+        )[0][0][:, [2, 0, 1]]
+        turn = matrix_from_rotvec(np.array([0.0, 0.0, body.heading]))
+        shin, foot = (POSE_JOINT_NAMES.index(name) for name in ("LeftShin", "LeftFoot"))
+        expected = (world[foot] - world[shin]) @ turn.T
+        found = frames[3].joints[number, foot] - frames[3].joints[number, shin]
+        cosine = expected @ found / np.linalg.norm(expected) / np.linalg.norm(found)
+        assert cosine > 0.995
+
+
+def test_sixteen_bodies_take_less_than_a_second_of_cpu(run, tmp_path):
+    """All layers and labels at 256 x 256, once all in one picture and once as a picture each; posing included."""
+    for name, per_scene, frames in (("together", 16, 4), ("alone", 1, 1)):
+        out = tmp_path / name
+        run(out, count=16, per_scene=per_scene, frames=frames, size=[256, 256], camera="orbit1", lod="mid")
+        report = json.loads((out / "report.json").read_bytes())
+        pictures = 1 if per_scene == 16 else 16
+        assert report["cpu_s_per_picture_median"] * pictures < 1.0
+
+
+def test_memory_is_bounded_by_splitting_scenes():
+    config = RenderBodiesConfig(frames=1000, size=[512, 512])
+    assert frames_per_shot(config, 4) == 15
+    config.size = [8192, 8192]
+    assert frames_per_shot(config, 4) == 1
+    config.frames = 3
+    config.size = [64, 64]
+    assert frames_per_shot(config, 1) == 3
+
+
+def test_a_split_scene_is_the_same_scene(run, tmp_path, monkeypatch):
+    run(tmp_path / "whole", count=2, frames=3)
+    monkeypatch.setattr("soma_isaac.pipelines.render_bodies_config.SHOT_PIXELS", 2 * 96 * 96)
+    report, _ = run(tmp_path / "split", count=2, frames=3)
+    assert report.total == 6
+    whole, split = (coco(tmp_path / name)[0] for name in ("whole", "split"))
+    for key in ("images", "annotations"):
+        order = sorted(split[key], key=lambda item: item["id"])
+        assert [item["id"] for item in order] == [item["id"] for item in whole[key]]
+    for first, second in zip(whole["annotations"], sorted(split["annotations"], key=lambda a: a["id"]), strict=True):
+        assert first["joints_world"] == second["joints_world"] and first["keypoints"] == second["keypoints"]
+
+
+def test_only_what_is_asked_for_is_written(run, tmp_path):
+    run(tmp_path / "out", count=1, outputs=["depth"])
+    assert {path.name for path in tmp_path.glob("out/*") if path.is_dir()} == {"depth", "shots"}
+    assert not (tmp_path / "out" / "annotations.json").exists()
+
+
+@pytest.mark.parametrize(
+    "keys,words",
+    [
+        ({"outputs": ["rgb", "video"]}, "unknown 'video'"),
+        ({"outputs": []}, "outputs: name one or more"),
+        ({"bodies": BodiesConfig(kinds=["smpl"])}, "unknown 'smpl'"),
+        ({"bodies": BodiesConfig(lod="high")}, "mid, low, xlo"),
+        ({"bodies": BodiesConfig(count=0)}, "bodies.count"),
+        ({"bodies": BodiesConfig(per_scene=0)}, "bodies.per_scene"),
+        ({"size": [256]}, "[width,height]"),
+        ({"size": [8, 8]}, "[width,height]"),
+        ({"frames": 0}, "frames"),
+        ({"fps": 0.0}, "fps"),
+        ({"seed": -1}, "seed"),
+        ({"vertical_fov": float("nan")}, "vertical_fov"),
+        ({"source": SourceConfig(path="x")}, "motion= names"),
+    ],
+)
+def test_refused(keys, words):
+    with pytest.raises(ConfigRefused, match=re.escape(words)):
+        check_config(RenderBodiesConfig(**keys))
+
+
+def test_what_is_not_there_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ConfigRefused, match="camera: 'orbit'"):
+        plan_render_bodies(RenderBodiesConfig(camera="orbit"))
+    with pytest.raises(InputRejected, match="no such"):
+        plan_render_bodies(RenderBodiesConfig(motion=str(tmp_path / "nothing")))
+    (tmp_path / "notes.txt").write_text("no motion")
+    with pytest.raises(InputRejected, match="motion= takes them"):
+        plan_render_bodies(RenderBodiesConfig(motion=str(tmp_path)))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match="anny"):
+        plan_render_bodies(RenderBodiesConfig(bodies=BodiesConfig(kinds=["anny"])))
+
+
+def test_the_script(tmp_path):
+    command = [sys.executable, "scripts/render_bodies.py", "bodies.count=2", "bodies.lod=xlo", "size=[48,48]"]
+    command += ["camera=front", f"output.dir={tmp_path / 'out'}", "workers=1"]
+    planned = subprocess.run([*command, "dry_run=true"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert planned.returncode == 0 and "2 clips to convert into 12 files" in planned.stderr
+    assert not (tmp_path / "out").exists()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "2 inputs: 2 done" in done.stdout and "pictures per CPU second" in done.stderr
+    wrong = subprocess.run([*command, "bodies.cuont=3"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert wrong.returncode == 2 and "did you mean 'bodies.count'?" in wrong.stderr
