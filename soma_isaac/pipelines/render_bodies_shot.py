@@ -118,9 +118,10 @@ def _parts(layer: SomaLayer, lod: str) -> np.ndarray:
 def _motion(clip: ClipFile, source_fps: float | None, up_axis: str | None) -> SomaMotion:
     path = Path(clip.path)
     try:
-        digest = sha256_of_file(path)
+        if sha256_of_file(path) != clip.sha256:
+            raise InputRejected("changed after the run was planned; run again to plan it anew")
+        return load_motion(path, source_fps=source_fps, name=clip.name, up_axis=up_axis)
     except OSError as error:
-        raise InputRejected(f"cannot be read any more: {error.strerror}", clip.name) from error
-    if digest != clip.sha256:
-        raise InputRejected(f"the clip {clip.name!r} changed after the run was planned; run again to plan it anew")
-    return load_motion(path, source_fps=source_fps, name=clip.name, up_axis=up_axis)
+        raise InputRejected(f"the clip {clip.name!r} cannot be read any more: {error.strerror}") from error
+    except InputRejected as error:  # the ledger's line names the shot; say which of its clips it was
+        raise InputRejected(f"the clip {clip.name!r} {error.reason}") from error

@@ -179,6 +179,19 @@ def test_a_clip_that_changes_is_named(run, tmp_path):
         render_shot(replace(job, source=str(source)))
 
 
+def test_a_file_that_is_no_motion_costs_only_its_scenes(run, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.npz").write_bytes((CLIPS / "wave.npz").read_bytes())
+    (folder / "b.npz").write_bytes(b"no archive")
+    report, _ = run(tmp_path / "out", count=6, lod="xlo", motion=str(folder))
+    assert report.exit_code == 3 and report.counts["done"] > 0 and report.counts["rejected"] > 0
+    reasons = {record.reason for record in report.records.values() if record.state == "rejected"}
+    assert all(reason.startswith("the clip 'b.npz' ") for reason in reasons)
+    record, _ = coco(tmp_path / "out")
+    assert {body["clip"] for body in record["annotations"]} == {"a.npz"}
+
+
 def test_bodies_stand_on_the_floor_and_move_as_the_clip_does():
     config = RenderBodiesConfig(
         bodies=BodiesConfig(count=2, per_scene=2, kinds=["sampled"], lod="low"), motion=str(CLIPS / "walk.npz")
