@@ -49,11 +49,20 @@ def convert_smpl(
             gender, or several.
         RigMismatch: A file changed after the run was planned.
     """
-    kind, gender = choose_model(clip.model, clip.gender, settings, source)
+    converter = clip_converter(clip, settings, source)
     if fps is not None:
         clip = resample_clip(clip, fps)
-    converter = _converter(*_key(kind, gender, settings))
     return converter.convert(clip, source, up_axis, flat_hands=settings["hands"] == "flat")
+
+
+def clip_converter(clip: AmassClip, settings: Mapping[str, Any], source: str) -> SmplMeshConverter:
+    """The converter with the model that a clip was made with; kept for the next clip of the same kind and gender.
+
+    Raises:
+        InputRejected, RigMismatch: As :func:`convert_smpl`.
+    """
+    kind, gender = choose_model(clip.model, clip.gender, settings, source)
+    return _converter(*_key(kind, gender, settings))
 
 
 def convert_to_smpl(motion: SomaMotion, settings: Mapping[str, Any], target: str, source: str) -> SmplMotion:
