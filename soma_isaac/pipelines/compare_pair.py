@@ -130,6 +130,8 @@ def _origin(archive: NpzArchive | None) -> dict[str, str]:
 def _source_path(place: Path, origin: dict[str, str]) -> Path:
     """The source's file; in a folder it is the one that the result's provenance names."""
     if not place.is_dir():
+        if not place.is_file():
+            raise InputRejected("no such file or folder; source= takes a motion", str(place))
         return place
     name = origin.get("source")
     if not name:

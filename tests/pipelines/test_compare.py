@@ -156,6 +156,8 @@ def test_another_file_than_the_converted_one_is_said_and_a_missing_one_refused(p
         with pytest.raises(InputRejected, match="which the result was made of"):
             (tmp_path / "inner").mkdir(exist_ok=True)
             pair(extras={"provenance": provenance_array(replace(origin, source=name))}, source=str(tmp_path / "inner"))
+    with pytest.raises(InputRejected, match="no such file"):
+        pair(source=str(tmp_path / "none.npz"))
     with pytest.raises(InputRejected, match="does not say which file"):
         pair(source=str(tmp_path))
 
