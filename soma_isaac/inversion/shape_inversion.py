@@ -158,10 +158,10 @@ def fit_shape(
     weights = np.concatenate([part.weights for part in parts], axis=1)
     counts = _seen_counts(weights, 3 if free_similarity else 1)
     solutions = []
-    for count, *row in zip(counts, target, weights, strict=True):
+    for count, body, shares in zip(counts, target, weights, strict=True):
         prior = DEFAULT_NOISE**2 / count if prior_weight is None else prior_weight
         settings = SolverSettings(float(prior), free_similarity, free_scale, robust, steps)
-        solutions.append(solve_shape(seen, *row, settings))
+        solutions.append(solve_shape(seen, body, shares, settings))
     return _result(unknowns, seen, target, solutions, mesh, bones)
 
 

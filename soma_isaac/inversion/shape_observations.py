@@ -20,7 +20,7 @@ _STEP = 0.05
 """Difference step [standard deviations]: far above the rounding of float32 meshes, small against their bends."""
 
 _ROWS = 16
-_SPREAD = 63
+_SPREAD = 255
 TOPOLOGIES = ("auto", "soma", "native")
 
 
