@@ -1,7 +1,7 @@
 """Refine a pose by gradients through the torch layer.
 
-For losses that Gauss-Newton steps cannot take, and as a witness of them: every evaluation runs the whole body, twist
-helpers, skinning and pose correctives included. Importing this module does not import torch; calling it does.
+A second opinion on Gauss-Newton steps: every evaluation runs the whole body, twist helpers, skinning and pose
+correctives included, and so do its derivatives. Importing this module does not import torch; calling it does.
 """
 
 from __future__ import annotations
