@@ -12,7 +12,8 @@ from soma_isaac.batch import discovery
 from soma_isaac.batch.discovery import InputRules, discover
 from soma_isaac.batch.plan import FoundInput, build_plan, content_key, plan_bytes, read_plan, store_plan
 from soma_isaac.errors import InputRejected, OutputConflict
-from soma_isaac.pipelines.g1_config import REFUSED_SUFFIXES, output_names, skipped_name
+from soma_isaac.pipelines.g1_config import output_names
+from soma_isaac.pipelines.run_config import REFUSED_SUFFIXES, skipped_name
 
 RULES = InputRules((".npz", ".bvh"), REFUSED_SUFFIXES, skipped_name)
 FORMATS = ["mjlab", "csv"]
