@@ -1,4 +1,4 @@
-"""Float64 oracle of the skeleton fit: regression by its saddle point system, alignment by SVD, joint by joint and by name."""
+"""Float64 oracle of the skeleton fit: regression by its saddle point system, alignment by SVD, joint by joint."""
 
 from __future__ import annotations
 
