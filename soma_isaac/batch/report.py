@@ -173,6 +173,7 @@ def _hints(clips: Sequence[ReportClip]) -> list[dict[str, Any]]:
 
 def _clip_record(clip: ReportClip) -> dict[str, Any]:
     details = clip.details or {}
+    other_way = {"comparison": details["comparison"]} if "comparison" in details else {}
     return {
         "input": clip.input,
         "state": clip.state,
@@ -181,6 +182,7 @@ def _clip_record(clip: ReportClip) -> dict[str, Any]:
         "dynamics": details.get("dynamics"),
         "source": details.get("source"),
         "person": details.get("person"),
+        **other_way,
     }
 
 

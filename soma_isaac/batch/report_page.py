@@ -214,8 +214,28 @@ def _card(card: Card) -> str:
         f'<section class="card"><header><div><h3>{escape(card.name)}</h3>{over}</div><div class="soft">{facts}</div>'
         f'</header><div class="pictures">{"".join(figures)}</div><div class="grid">{_curves(series)}'
         f'{dynamics_curves(series)}</div><p class="soft">{dynamics_line(card.details["dynamics"])}</p>'
+        f"{_other_way(card.details)}"
         f'<details><summary>Joint limits and reading notes</summary><div class="bars">{bars}</div>'
         f"{f'<ul>{notes}</ul>' if notes else ''}</details></section>"
+    )
+
+
+def _other_way(details: Mapping[str, Any]) -> str:
+    """What the clip would have been the other way, where the record says (AMASS with the user's SMPL files)."""
+    other = details.get("comparison")
+    if other is None:
+        return ""
+    figures = "".join(
+        f"<tr><td>{escape(name)}</td><td>{details['metrics'][name]:.4g}</td><td>{value:.4g}</td></tr>"
+        for name, value in other["metrics"].items()
+    )
+    apart, way = other["joint_difference_deg"], escape(other["way"])
+    return (
+        f"<details><summary>Compared with the same clip {way}: joints {apart['mean']:.1f} deg apart in the mean, "
+        f"{apart['largest']:.1f} at most</summary>"
+        f'<p class="soft">Both follow the same motion: this clip a person of {details["person"]["stature"]:.2f} m, '
+        f"the other one of {other['stature']:.2f} m.</p>"
+        f"<table><tr><th>figure</th><th>this clip</th><th>{way}</th></tr>{figures}</table></details>"
     )
 
 

@@ -22,6 +22,7 @@ from soma_isaac.retarget.dynamics import dynamics
 from soma_isaac.retarget.human import human_keypoints
 from soma_isaac.retarget.retargeter import RetargetConfig, retarget_keypoints
 from soma_isaac.retarget.robot import RobotModel, load_robot
+from soma_isaac.retarget.two_ways import way_comparison
 
 
 @functools.lru_cache(maxsize=1)
@@ -49,7 +50,7 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
     robot = _robot(job.settings["robot_urdf"])
     if robot.digest != job.settings["robot_digest"]:
         raise RigMismatch("the URDF changed after the run was planned; run again to plan it anew")
-    motion = _motion(job)
+    motion, by_joints = _motion(job)
     if motion.provenance.source_digest != job.sha256:
         raise InputRejected("the file changed after the run was planned; run again to plan it anew", job.input)
     resampled = resample(motion, job.settings["fps"])
@@ -57,6 +58,10 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
     robot_motion = retarget_keypoints(human, robot, RetargetConfig())
     clip = reference_clip(robot_motion, robot)
     details = clip_details(resampled, human, robot_motion, robot, dynamics(clip, robot))
+    if by_joints is not None:
+        other = human_keypoints(resample(by_joints, job.settings["fps"]))
+        other_motion = retarget_keypoints(other, robot, RetargetConfig())
+        details["comparison"] = way_comparison("by joint rotations", other, other_motion, robot_motion, robot)
     files = {}
     for output in job.outputs:
         folder = output.partition("/")[0]
@@ -67,8 +72,8 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
     return ConvertedClip(files, {"frames": robot_motion.frame_count, "source_fps": motion.fps})
 
 
-def _motion(job: ConversionJob) -> SomaMotion:
-    """The human's motion; AMASS clips by mesh where the user has SMPL files."""
+def _motion(job: ConversionJob) -> tuple[SomaMotion, SomaMotion | None]:
+    """The human's motion; AMASS clips by mesh where the user has SMPL files, then by joint rotations as well."""
     source, source_fps, up_axis = Path(job.source), job.settings["source_fps"], job.settings["up_axis"]
     if job.settings["smpl"] is not None and source.suffix.lower() == ".npz":
         archive = open_npz(source, name=job.input)
@@ -76,5 +81,6 @@ def _motion(job: ConversionJob) -> SomaMotion:
             from soma_isaac.pipelines.smpl_mesh import convert_smpl  # it loads Warp and USD
 
             clip = read_amass(archive, source_fps)
-            return convert_smpl(clip, job.settings["smpl"], job.input, up_axis, job.settings["fps"]).motion
-    return load_motion(source, source_fps=source_fps, up_axis=up_axis, name=job.input)
+            by_mesh = convert_smpl(clip, job.settings["smpl"], job.input, up_axis, job.settings["fps"]).motion
+            return by_mesh, load_motion(source, source_fps=source_fps, up_axis=up_axis, name=job.input)
+    return load_motion(source, source_fps=source_fps, up_axis=up_axis, name=job.input), None

@@ -138,6 +138,23 @@ def test_page_shows_every_input_escaped_and_needs_no_network():
     assert data["clips"][1]["input"] == EVIL  # JSON carries the name itself
 
 
+def test_a_clip_made_by_mesh_is_compared_with_the_other_way():
+    made = clip("squat.npz", kp2_mean=0.03125)
+    other = {"kp2_mean": 0.0625, "skate_H": 0.001}
+    made.details["comparison"] = {
+        "way": "by <joints>",
+        "stature": 1.625,
+        "metrics": other,
+        "joint_difference_deg": {"mean": 7.25, "largest": 31.5},
+    }
+    html, data = report([made, clip("plain.npz")])
+    page = Structure()
+    page.feed(html)
+    assert "the same clip by <joints>: joints 7.2 deg apart" in page.text and "1.62 m" in page.text
+    assert "<td>kp2_mean</td><td>0.03125</td><td>0.0625</td>" in html
+    assert [one.get("comparison", {}).get("metrics") for one in data["clips"]] == [other, None]
+
+
 def test_page_of_nothing_but_failures():
     html, data = report([ReportClip("a.npz", "rejected", "no motion")])
     assert "no motion" in html and "<img" not in html and "Dynamic feasibility" not in html

@@ -57,6 +57,13 @@ def test_both_ways_give_a_clip_and_say_which(folder):
     for record in (by_joints, by_mesh):
         assert record["metrics"]["jl_frac"] == 0.0 and record["metrics"]["fps"] == 50.0
     assert by_joints["metrics"]["frames"] == by_mesh["metrics"]["frames"]
+    # The record by mesh carries the figures that the other way gives on its own.
+    other = by_mesh["comparison"]
+    assert "comparison" not in by_joints
+    for name, value in other["metrics"].items():
+        assert value == pytest.approx(by_joints["metrics"][name], rel=1e-4, abs=1e-6), name
+    assert other["stature"] == pytest.approx(by_joints["person"]["stature"], abs=1e-3)
+    assert 0.0 < other["joint_difference_deg"]["mean"] < other["joint_difference_deg"]["largest"]
 
 
 def test_a_clip_without_its_model_is_refused_not_converted_another_way(folder):
