@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from soma_isaac.errors import InputRejected, OutputConflict, SomaError
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
-from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, register_schema
+from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object
 from soma_isaac.pipelines.still_pose import still_pose
 from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.rig.skeleton import template_rest_offsets
@@ -23,7 +23,7 @@ from soma_isaac.rig.skeleton import template_rest_offsets
 if TYPE_CHECKING:
     from soma_isaac.body import PreparedIdentity, SomaBody
 
-EXIT_USAGE, EXIT_INFRASTRUCTURE = 2, 4
+EXIT_INFRASTRUCTURE = 4
 USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
 
 
@@ -193,12 +193,7 @@ def _publish(staged: Path, final: Path, replace_other: bool) -> str:
 
 def prepare_command_line(arguments: Sequence[str]) -> None:
     """Register the schema and check the arguments before Hydra sees them; exits with 2 where one is wrong."""
-    register_schema("body_schema", BodyExportConfig)
-    try:
-        check_overrides(arguments, BodyExportConfig)
-    except ConfigRefused as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(EXIT_USAGE) from error
+    check_command_line("body_schema", BodyExportConfig, arguments)
 
 
 def body_command(config: DictConfig) -> int:

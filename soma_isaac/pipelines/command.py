@@ -16,13 +16,12 @@ from soma_isaac.batch.names import escaped
 from soma_isaac.batch.run import DiskRefused
 from soma_isaac.batch.supervisor import WorkersUnusable
 from soma_isaac.errors import InputRejected, MissingDependency, OutputConflict, RigMismatch, SomaError
-from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, register_schema
+from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object
 from soma_isaac.pipelines.convert import run_convert
 from soma_isaac.pipelines.convert_config import VERBS, ConvertConfig
 from soma_isaac.pipelines.folder_run import (
     EXIT_INFRASTRUCTURE,
     EXIT_SIGNAL,
-    EXIT_USAGE,
     FolderReport,
     counts_line,
     status_lines,
@@ -44,7 +43,7 @@ INFRASTRUCTURE_ERRORS = (
 
 def prepare_command_line(arguments: Sequence[str]) -> None:
     """Register the schema and check the arguments before Hydra sees them; exits with 2 where one is wrong."""
-    _checked("g1_refs_schema", G1RefsConfig, arguments)
+    check_command_line("g1_refs_schema", G1RefsConfig, arguments)
 
 
 def convert_command_line(arguments: Sequence[str]) -> list[str]:
@@ -52,13 +51,13 @@ def convert_command_line(arguments: Sequence[str]) -> list[str]:
     words = list(arguments)
     if words and words[0] in VERBS:
         words[0] = f"verb={words[0]}"
-    _checked("convert_schema", ConvertConfig, words)
+    check_command_line("convert_schema", ConvertConfig, words)
     return words
 
 
 def render_bodies_command_line(arguments: Sequence[str]) -> None:
     """The same as `prepare_command_line` for ``render_bodies.py``."""
-    _checked("render_bodies_schema", RenderBodiesConfig, arguments)
+    check_command_line("render_bodies_schema", RenderBodiesConfig, arguments)
 
 
 def g1_refs_command(config: DictConfig) -> int:
@@ -79,15 +78,6 @@ def convert_command(config: DictConfig) -> int:
 def render_bodies_command(config: DictConfig) -> int:
     """The same for ``render_bodies.py``."""
     return _run(config, RenderBodiesConfig, lambda settings: run_render_bodies(settings, sys.stderr))
-
-
-def _checked(name: str, schema: type, arguments: Sequence[str]) -> None:
-    register_schema(name, schema)
-    try:
-        check_overrides(arguments, schema)
-    except ConfigRefused as error:
-        sys.stderr.write(f"error: {escaped(str(error))}\n")
-        raise SystemExit(EXIT_USAGE) from error
 
 
 def _run(config: DictConfig, schema: type[Settings], job: Callable[[Settings], FolderReport]) -> int:

@@ -15,13 +15,13 @@ from omegaconf import DictConfig
 from soma_isaac.batch.names import escaped
 from soma_isaac.errors import InputRejected, OutputConflict, SomaError
 from soma_isaac.pipelines.compare_config import CompareConfig, check_config
-from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, register_schema
+from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object
 from soma_isaac.pipelines.warp_log import hush_warp
 
 if TYPE_CHECKING:
     from soma_isaac.pipelines.compare_pair import Pair
 
-EXIT_USAGE, EXIT_INFRASTRUCTURE = 2, 4
+EXIT_INFRASTRUCTURE = 4
 USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
 CHUNK = 64
 
@@ -150,12 +150,7 @@ def _write(files: dict[Path, bytes], config: CompareConfig) -> None:
 
 def compare_command_line(arguments: Sequence[str]) -> None:
     """Register the schema and check the arguments before Hydra sees them; exits with 2 where one is wrong."""
-    register_schema("compare_schema", CompareConfig)
-    try:
-        check_overrides(arguments, CompareConfig)
-    except ConfigRefused as error:
-        sys.stderr.write(f"error: {escaped(str(error))}\n")
-        raise SystemExit(EXIT_USAGE) from error
+    check_command_line("compare_schema", CompareConfig, arguments)
 
 
 def compare_command(config: DictConfig) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
@@ -15,7 +16,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from soma_isaac.batch.names import escaped
 from soma_isaac.errors import SomaError
+
+EXIT_USAGE = 2
 
 Schema = TypeVar("Schema")
 
@@ -103,3 +107,17 @@ def config_yaml(config: object, digest: str) -> bytes:
     """A dataclass as YAML, followed by the digest of what the outputs depend on."""
     text = OmegaConf.to_yaml(OmegaConf.structured(config))
     return f"{text}digest: {digest}\n".encode()
+
+
+def check_command_line(name: str, schema: type, arguments: Sequence[str]) -> None:
+    """Register ``schema`` as ``name`` and check the arguments before Hydra sees them.
+
+    Raises:
+        SystemExit: With 2, after one line on stderr, where an argument is wrong.
+    """
+    register_schema(name, schema)
+    try:
+        check_overrides(arguments, schema)
+    except ConfigRefused as error:
+        sys.stderr.write(f"error: {escaped(str(error))}\n")
+        raise SystemExit(EXIT_USAGE) from error

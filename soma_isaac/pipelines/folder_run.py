@@ -29,7 +29,7 @@ from soma_isaac.pipelines.run_config import FolderRunConfig
 
 log = logging.getLogger(__name__)
 
-EXIT_DONE, EXIT_USAGE, EXIT_SOME_BAD, EXIT_INFRASTRUCTURE, EXIT_SIGNAL = 0, 2, 3, 4, 128
+EXIT_DONE, EXIT_SOME_BAD, EXIT_INFRASTRUCTURE, EXIT_SIGNAL = 0, 3, 4, 128
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import warp
-
 from soma_isaac.batch.report import ReportRun, read_clips, write_report
 from soma_isaac.formats.atomic import write_file
 from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.pipelines.run_config import details_name
+from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.retarget.robot import load_robot
 
 HTML_NAME, JSON_NAME = "report.html", "report.json"
@@ -33,17 +32,9 @@ def write_g1_report(
     Raises:
         OSError: The disk refused; an earlier report is whole.
     """
-    _hush_warp()
+    hush_warp()
     clips = read_clips(out, states, details_name)
     html, data = write_report(clips, ReportRun(facts=facts), load_robot(robot_urdf), load_template_rig())
     write_file(out / JSON_NAME, data)
     write_file(out / HTML_NAME, html)
     return out / HTML_NAME
-
-
-def _hush_warp() -> None:
-    """Keep Warp's greeting and load times off stdout: that is for this command's results."""
-    if hasattr(warp, "LOG_WARNING"):
-        warp.config.log_level = max(warp.config.log_level, warp.LOG_WARNING)
-    else:  # before Warp 1.13
-        warp.config.quiet = True

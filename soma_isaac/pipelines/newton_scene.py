@@ -14,7 +14,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from soma_isaac.errors import InputRejected, MissingDependency, OutputConflict, SomaError
-from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object, nearest, register_schema
+from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object, nearest
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.rig.skeleton import data_path
@@ -22,7 +22,7 @@ from soma_isaac.rig.skeleton import data_path
 if TYPE_CHECKING:
     from soma_isaac.sim import BodyStepper
 
-EXIT_USAGE, EXIT_INFRASTRUCTURE = 2, 4
+EXIT_INFRASTRUCTURE = 4
 SUFFIXES = (".usd", ".usda", ".usdc")
 ROBOT_HEIGHT_M = 0.79
 PEOPLE = ("adult_female", "adult_male", "teen", "elder_male")
@@ -224,12 +224,7 @@ def _recording(config: NewtonSceneConfig, stepper: BodyStepper, model: Any, bodi
 
 def prepare_command_line(arguments: Sequence[str]) -> None:
     """Register the schema and check the arguments before Hydra sees them; exits with 2 where one is wrong."""
-    register_schema("newton_scene_schema", NewtonSceneConfig)
-    try:
-        check_overrides(arguments, NewtonSceneConfig)
-    except ConfigRefused as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(EXIT_USAGE) from error
+    check_command_line("newton_scene_schema", NewtonSceneConfig, arguments)
 
 
 def newton_scene_command(config: DictConfig) -> int:
