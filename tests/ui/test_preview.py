@@ -15,7 +15,8 @@ from soma_isaac.render.shapes import capsule_mesh
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.ui.choices import BodyChoice, Clip, PreviewRequest, ViewChoice
 from soma_isaac.ui.overlay import draw_skeleton, project
-from soma_isaac.ui.preview import PreviewRenderer, reference_path
+from soma_isaac.ui.preview import PreviewRenderer
+from soma_isaac.ui.preview_models import reference_path
 
 ROOT = Path(__file__).resolve().parents[2]
 WALK = Clip("walk.npz", str(data_path("demo_clips") / "walk.npz"))

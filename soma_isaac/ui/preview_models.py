@@ -1,0 +1,191 @@
+"""What previews are made of, loaded once and kept: layers, identities, motions, references, the robot."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from soma_isaac.body.identities.presets import preset
+from soma_isaac.body.identity import PreparedIdentity
+from soma_isaac.body.layer import SomaLayer
+from soma_isaac.body.skin_animation import identity_skeleton
+from soma_isaac.errors import InputRejected
+from soma_isaac.formats.reference_clip import read_reference_clip
+from soma_isaac.formats.rig_usd import load_template_rig
+from soma_isaac.math.frames import zup_from_yup_rotations
+from soma_isaac.math.so3 import matrix_from_rotvec
+from soma_isaac.motion.clip import ReferenceClip
+from soma_isaac.motion.soma import SomaMotion
+from soma_isaac.pipelines.motion_in import load_motion
+from soma_isaac.pipelines.still_pose import still_pose
+from soma_isaac.retarget.robot import RobotModel, load_robot
+from soma_isaac.rig.skeleton import data_path
+from soma_isaac.ui.choices import BodyChoice, Clip, PreviewRequest, SliderSpec
+
+CORRECTIVES_FILE = "SOMA_correctives.safetensors"
+ROBOT_STANDS = 0.793
+"""Height [m] of a G1's pelvis over its soles with all joints at zero."""
+
+_REFERENCE_FORMATS = ("mjlab", "beyondmimic", "amp")
+_KEPT_LAYERS, _KEPT_IDENTITIES, _KEPT_MOTIONS = 3, 8, 4
+
+_Kept = TypeVar("_Kept")
+
+
+class PreviewModels:
+    """Loads what requests name and keeps what successive ones share.
+
+    For one thread. Nothing is loaded before it is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._layers: OrderedDict[Hashable, SomaLayer] = OrderedDict()
+        self._identities: OrderedDict[Hashable, tuple[PreparedIdentity, float]] = OrderedDict()
+        self._motions: OrderedDict[Hashable, SomaMotion] = OrderedDict()
+        self._references: OrderedDict[Hashable, ReferenceClip] = OrderedDict()
+
+    @cached_property
+    def robot(self) -> RobotModel:
+        """The bundled G1."""
+        return load_robot()
+
+    def layer(self, body: BodyChoice) -> SomaLayer:
+        """The layer that poses a body.
+
+        Raises:
+            InputRejected: A model file is not sound, or correctives are asked for and there are none.
+            MissingDependency: The identity model needs a package that is not installed.
+        """
+
+        def load() -> SomaLayer:
+            file = data_path(CORRECTIVES_FILE) if body.correctives else None
+            if file is not None and not file.is_file():
+                raise InputRejected("this version ships without pose correctives; switch them off", str(file))
+            return SomaLayer(
+                load_template_rig(),
+                identity=body.backend,
+                lod=body.lod,
+                twist=body.twist,
+                correctives=file,
+                assets=body.assets,
+                threads=1,
+            )
+
+        return _kept(self._layers, _layer_key(body), _KEPT_LAYERS, load)
+
+    def identity(self, layer: SomaLayer, body: BodyChoice, coefficients: np.ndarray) -> tuple[PreparedIdentity, float]:
+        """The identity of a body and the height [m] of its Hips in the T-pose.
+
+        Args:
+            layer: Of :meth:`layer`.
+            body: The body.
+            coefficients: [K] of :func:`body_coefficients`.
+
+        Raises:
+            InputRejected: A coefficient is out of range.
+        """
+
+        def prepare() -> tuple[PreparedIdentity, float]:
+            values = None if layer.identity_model is None else coefficients[None]
+            identity = layer.prepare_identity(values, global_scale=body.size)
+            return identity, float(identity_skeleton(layer.body, identity).rest_T_world_joint[1, 1, 3])
+
+        key = (_layer_key(body), coefficients.tobytes(), body.size)
+        return _kept(self._identities, key, _KEPT_IDENTITIES, prepare)
+
+    def motion(self, request: PreviewRequest) -> SomaMotion:
+        """The clip, or the still pose where there is none.
+
+        Raises:
+            InputRejected: The clip is not sound.
+            OSError: It cannot be read.
+        """
+        if request.clip is None:
+            return _kept(self._motions, request.still, _KEPT_MOTIONS, lambda: still_pose(request.still != "T-pose"))
+        clip = request.clip
+        key = (clip.path, _stamp(Path(clip.path)))
+        return _kept(self._motions, key, _KEPT_MOTIONS, lambda: load_motion(Path(clip.path), name=clip.name))
+
+    def reference(self, clip: Clip, folder: str) -> ReferenceClip | None:
+        """The prepared G1 reference of a clip, ``None`` where there is none.
+
+        Raises:
+            InputRejected: The file is not sound.
+            OSError: It cannot be read.
+        """
+        path = reference_path(clip, folder)
+        if path is None:
+            return None
+        return _kept(self._references, (str(path), _stamp(path)), _KEPT_MOTIONS, lambda: read_reference_clip(path))
+
+
+def reference_path(clip: Clip, folder: str) -> Path | None:
+    """The prepared G1 reference of a clip, ``None`` where there is none.
+
+    Args:
+        clip: The clip.
+        folder: Output folder of ``prepare_g1_refs.py``.
+    """
+    stem = clip.name.rpartition(".")[0]
+    for name in dict.fromkeys((stem, Path(stem).name)):  # a clip that was prepared alone lies at the top
+        for kind in _REFERENCE_FORMATS:
+            path = Path(folder).expanduser() / kind / f"{name}.npz"
+            if path.is_file():
+                return path
+    return None
+
+
+def _kept(cache: OrderedDict[Hashable, _Kept], key: Hashable, limit: int, make: Callable[[], _Kept]) -> _Kept:
+    """``cache[key]``, made if it is missing; beyond ``limit`` the least recently used entry goes."""
+    if key not in cache:
+        cache[key] = make()
+        while len(cache) > limit:
+            cache.popitem(last=False)
+    cache.move_to_end(key)
+    return cache[key]
+
+
+def _layer_key(body: BodyChoice) -> Hashable:
+    return replace(body, preset=None, coefficients=None, size=1.0)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file does."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def body_coefficients(layer: SomaLayer, body: BodyChoice) -> np.ndarray:
+    """The coefficients [K] to shape the body with."""
+    model = layer.identity_model
+    if model is None:
+        return np.zeros(0, np.float32)
+    if body.coefficients is not None:
+        return np.array(body.coefficients, np.float32)
+    if body.preset is not None and body.backend == "soma":
+        return np.asarray(preset(body.preset), np.float32)
+    return model.spec.coefficients.defaults()[0]
+
+
+def body_sliders(layer: SomaLayer) -> tuple[SliderSpec, ...]:
+    """What the identity model of a layer offers, one slider per coefficient."""
+    model = layer.identity_model
+    if model is None:
+        return ()
+    group = model.spec.coefficients
+    low, high = group.limits
+    return tuple(
+        SliderSpec(name, float(a), float(b), group.unit) for name, a, b in zip(group.names, low, high, strict=True)
+    )
+
+
+def facing_rotation(motion: SomaMotion) -> np.ndarray:
+    """The rotation [3, 3] about the vertical after which the person looks along +X at the start."""
+    forward = zup_from_yup_rotations(motion.rotations[0, 0]) @ np.array([0.0, 0.0, 1.0])
+    return matrix_from_rotvec(np.array([0.0, 0.0, -np.arctan2(forward[1], forward[0])]))
