@@ -14,10 +14,10 @@ import scipy.sparse
 from numpy.typing import ArrayLike
 
 from soma_isaac.body.identities.base import IdentityModel
+from soma_isaac.body.shape_observations import ShapeObservations, ShapeUnknowns, seen_topology
 from soma_isaac.body.skeleton_fit import fit_tables
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.rig_usd import load_template_rig
-from soma_isaac.inversion.shape_observations import ShapeObservations, ShapeUnknowns, seen_topology
 from soma_isaac.inversion.shape_solver import Solution, SolverSettings, solve_shape
 from soma_isaac.rig.rig import Rig
 
@@ -114,7 +114,7 @@ def fit_shape(
 
     Minimised is the weighted mean of squared distances, plus ``prior_weight`` times the squared coefficients in
     standard deviations. Where points are linear in the coefficients (see
-    :mod:`soma_isaac.inversion.shape_observations`) and the similarity is held, this is one exact solve.
+    :mod:`soma_isaac.body.shape_observations`) and the similarity is held, this is one exact solve.
 
     Args:
         model: The identity model. A model that requires scales (mhr) gets its neutral ones by default.

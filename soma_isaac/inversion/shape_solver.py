@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg
 
 from soma_isaac.body.align import rotations_from_covariances
-from soma_isaac.inversion.shape_observations import ShapeObservations
+from soma_isaac.body.shape_observations import ShapeObservations
 from soma_isaac.inversion.weights import robust_weights
 from soma_isaac.math.so3 import matrix_from_rotvec
 
