@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from soma_isaac.errors import InputRejected
@@ -35,6 +35,8 @@ class BodyExportConfig:
         identity: ``template`` for the rig's own body, or an identity model: ``soma``, ``anny``, ``smpl``, ...
         preset: A named body of the open shape space, e.g. ``child``; goes with ``identity=soma`` and no files.
         coefficients: Coefficients of the identity model; ``null`` for its defaults.
+        groups: Further groups of coefficients by name: ``bone_scales`` (60, for any body), ``scales`` and others of the
+            identity model, e.g. ``groups={bone_scales:[...]}``; neutral where left out.
         assets: Folder in SOMA-X layout with the identity model's files.
         model_path: The identity model's own file, where it does not lie in ``assets``.
         scale: Factor on the body; ``null`` gives the template the leg length of the person in the motion, and leaves
@@ -56,6 +58,7 @@ class BodyExportConfig:
     identity: str = "template"
     preset: str | None = None
     coefficients: list[float] | None = None
+    groups: dict[str, list[float]] = field(default_factory=dict)
     assets: str | None = None
     model_path: str | None = None
     scale: float | None = None

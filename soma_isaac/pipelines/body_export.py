@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -123,23 +123,26 @@ def _prepared(config: BodyExportConfig, scale: float) -> tuple[SomaBody, Prepare
     coefficients = None if config.coefficients is None else np.array([config.coefficients], dtype=np.float64)
     if config.preset is not None:
         coefficients = preset(config.preset)[None]
-    return layer.body, layer.prepare_identity(coefficients, global_scale=scale)
+    groups: dict[str, Any] = {name: np.array([values], np.float64) for name, values in config.groups.items()}
+    scales, bones = groups.pop("scales", None), groups.pop("bone_scales", None)
+    identity = layer.prepare_identity(coefficients, scales, bone_scales=bones, global_scale=scale, **groups)
+    return layer.body, identity
 
 
 def _stage_body(config: BodyExportConfig, motion: SomaMotion, scale: float, final: Path) -> tuple[Path, float]:
     """Stage the output; returns the staged file and the factor on the motion's path."""
     # Imported here so that --help and wrong arguments are answered at once.
-    from soma_isaac.body.skin_animation import identity_mesh, identity_skeleton, posed_points, skin_animation
+    from soma_isaac.body.skin_animation import identity_mesh, posed_points, skin_animation
     from soma_isaac.formats.atomic import stage
     from soma_isaac.formats.glb import posed_mesh_glb, skin_animation_glb
     from soma_isaac.formats.point_cache_usd import point_cache_stage
     from soma_isaac.formats.rig_usd_uv import template_uvs
     from soma_isaac.formats.skel_anim_usd import skel_animation_stage
     from soma_isaac.formats.usd_stage_file import save_staged
+    from soma_isaac.sim.placement import hips_heights
 
     body, identity = _prepared(config, scale)
-    hips = identity_skeleton(body, identity).rest_T_world_joint[1, 1, 3]
-    stride = float(hips / motion.identity.rest_offsets[1, 1])
+    stride = float(hips_heights(body, identity)[0] / motion.identity.rest_offsets[1, 1])
     transl = motion.root_translation * stride
     if config.pose == "bind":
         transl = np.asarray(identity.bind_T_world_joint)[:, 1, :3, 3]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 TEMPLATE = "template"
+SHAPE, SCALES, BONES = "coefficients", "scales", "bone_scales"
+"""Groups of sliders: the identity model's shape, its part scales, and bone lengths, which every body has."""
 LODS = ("low", "mid", "xlo")
 STILL_POSES = ("T-pose", "bind pose")
 MOTION_SUFFIXES = (".npz", ".bvh")
@@ -23,6 +26,7 @@ class BodyChoice:
         backend: ``template`` or an identity model.
         preset: A named body of the open shape space, or ``None``.
         coefficients: Of the identity model; ``None`` for its defaults or those of the preset.
+        groups: Further groups of coefficients by name, see :class:`SliderSpec`; neutral where left out.
         size: Factor on the whole body.
         lod: Level of detail.
         twist: Drive the twist helpers.
@@ -33,6 +37,7 @@ class BodyChoice:
     backend: str = TEMPLATE
     preset: str | None = None
     coefficients: tuple[float, ...] | None = None
+    groups: tuple[tuple[str, tuple[float, ...]], ...] = ()
     size: float = 1.0
     lod: str = "low"
     twist: bool = True
@@ -81,6 +86,7 @@ class PreviewRequest:
         time: Seconds into the clip.
         view: How to look at it.
         references: Folder with prepared G1 references.
+        draft: Half as fine, in a quarter of the time: for pictures that are soon overtaken.
     """
 
     body: BodyChoice
@@ -89,6 +95,7 @@ class PreviewRequest:
     time: float
     view: ViewChoice
     references: str
+    draft: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,12 +107,29 @@ class SliderSpec:
         low: Lowest sensible value.
         high: Highest sensible value.
         unit: What a value means.
+        group: Which group of coefficients it belongs to; those of one group stand together.
+        default: Value of the neutral body.
     """
 
     name: str
     low: float
     high: float
     unit: str
+    group: str = SHAPE
+    default: float = 0.0
+
+
+def grouped(sliders: tuple[SliderSpec, ...], values: Sequence[float]) -> dict[str, tuple[float, ...]]:
+    """Values of all sliders, group by group.
+
+    Args:
+        sliders: Of all groups.
+        values: One per slider.
+    """
+    groups: dict[str, tuple[float, ...]] = {}
+    for slider, value in zip(sliders, values, strict=True):
+        groups[slider.group] = (*groups.get(slider.group, ()), float(value))
+    return groups
 
 
 def list_clips(folder: str) -> tuple[Clip, ...]:

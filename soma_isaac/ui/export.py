@@ -38,6 +38,7 @@ def write_body(request: PreviewRequest, path: str, overwrite: bool) -> str:
             identity=body.backend,
             preset=body.preset,
             coefficients=coefficients if body.backend != TEMPLATE else None,
+            groups={name: list(values) for name, values in body.groups},
             assets=body.assets if body.backend != TEMPLATE and body.preset is None else None,
             scale=body.size,
             replace=overwrite,

@@ -20,6 +20,7 @@ from soma_isaac.ui.background import LatestWorker
 from soma_isaac.ui.choices import (
     COUNT_RANGE,
     LODS,
+    SHAPE,
     SIZE_RANGE,
     SPEED_RANGE,
     STILL_POSES,
@@ -28,6 +29,7 @@ from soma_isaac.ui.choices import (
     Clip,
     PreviewRequest,
     ViewChoice,
+    grouped,
     list_clips,
 )
 from soma_isaac.ui.export import write_body
@@ -97,29 +99,31 @@ class Presenter:
     def choose_backend(self, name: str) -> None:
         """Take another identity model, with its neutral body."""
         if name in BACKENDS:
-            self._body(backend=name, preset=None, coefficients=None)
+            self._body(backend=name, preset=None, coefficients=None, groups=())
 
     def choose_preset(self, name: str | None) -> None:
         """Take a named body of the open shape space; ``None`` for its mean."""
         # Named bodies belong to the shape space that ships with soma_isaac, not to one from the user's files.
         assets = self.state.body.assets if name is None else None
-        self._body(backend="soma", preset=name, coefficients=None, assets=assets)
+        self._body(backend="soma", preset=name, coefficients=None, groups=(), assets=assets)
 
     def set_assets(self, folder: str) -> None:
         """Where identity models find their files, in SOMA-X layout; empty for none."""
         self._body(assets=folder.strip() or None)
 
     def set_coefficient(self, index: int, value: float) -> None:
-        """Move one shape slider; the others stay where they are."""
-        values = list(self.state.body.coefficients or self.state.coefficients)
+        """Move one of ``state.sliders``, of whatever group; the others stay where they are."""
+        values = list(self.state.coefficients)
         if index < len(values) and values[index] != value:
             values[index] = float(value)
             self._change(coefficients=tuple(values))
-            self._body(coefficients=tuple(values), preset=None)
+            groups = grouped(self.state.sliders, values)
+            shape = groups.pop(SHAPE, None)
+            self._body(coefficients=shape, groups=tuple(groups.items()), preset=None)
 
     def reset_shape(self) -> None:
         """Back to the neutral body of the identity model, in its own size."""
-        self._body(coefficients=None, preset=None, size=1.0)
+        self._body(coefficients=None, groups=(), preset=None, size=1.0)
 
     def set_size(self, value: float) -> None:
         """Overall size, within ``SIZE_RANGE``."""
@@ -277,7 +281,9 @@ class Presenter:
     def request(self) -> PreviewRequest:
         """The picture that the state asks for."""
         state = self.state
-        return PreviewRequest(state.body, state.clip, state.still, state.time, state.view, state.references)
+        return PreviewRequest(
+            state.body, state.clip, state.still, state.time, state.view, state.references, draft=state.playing
+        )
 
     def tick(self, elapsed_s: float) -> None:
         """Let ``elapsed_s`` [s] pass: play, collect what came in, ask for what is missing. Call it once per frame."""
@@ -304,7 +310,7 @@ class Presenter:
         drawn = self._preview.take()
         if drawn is not None and drawn.answer is not None:
             self._show(drawn.asked, drawn.answer)
-        elif drawn is not None:
+        elif drawn is not None and (drawn.asked.body, drawn.asked.clip) == (self.state.body, self.state.clip):
             self._change(error=drawn.error, playing=False)
         listed = self._listing.take()
         if listed is not None and listed.asked == self.state.clips_folder:

@@ -8,9 +8,12 @@ import numpy as np
 
 from soma_isaac.batch.thumbnails import APART, CAMERA, PERSON_RGB, robot_meshes
 from soma_isaac.math.frames import zup_from_yup_points
-from soma_isaac.math.so3 import matrix_from_rotvec
+from soma_isaac.math.so3 import matrix_from_quat_wxyz, matrix_from_rotvec, quat_wxyz_from_matrix
+from soma_isaac.motion.clip import ReferenceClip
+from soma_isaac.motion.sample import between_rotations, frame_share, pose_at
 from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.render.scene import Camera, SceneMesh, render_scene
+from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.rig.skeleton import template_rest_offsets
 from soma_isaac.ui.choices import STILL_POSES, PreviewRequest, SliderSpec
 from soma_isaac.ui.overlay import draw_skeleton
@@ -27,8 +30,8 @@ class PreviewPicture:
 
     Attributes:
         image: [H, W, 3] uint8 sRGB.
-        coefficients: [K] of the body shown; empty for the template.
-        sliders: What the identity model offers, one per coefficient.
+        coefficients: [K] of the body shown.
+        sliders: What can be moved on it, one per coefficient.
         duration: Of the clip [s]; 0 for a still pose.
         fps: Of the clip [Hz].
         note: What the picture does not show though it was asked for, and why; usually empty.
@@ -67,14 +70,14 @@ class PreviewRenderer:
         coefficients = body_coefficients(layer, request.body)
         identity, hips_height = self._models.identity(layer, request.body, coefficients)
         motion = self._models.motion(request)
-        frame = min(int(max(request.time, 0.0) * motion.fps), motion.frame_count - 1)
         stride = hips_height / motion.identity.rest_offsets[1, 1]
-        path = zup_from_yup_points(motion.root_translation * stride)
-        root = motion.root_translation[frame] * stride
+        rotations, hips = pose_at(motion, request.time)
+        root = hips * stride
         if request.clip is None and request.still == STILL_POSES[1]:
             root = identity.bind_T_world_joint[0, 1, :3, 3]
-        pose = layer.pose(motion.rotations[frame][None], root[None], identity=identity)
-        facing, start = facing_rotation(motion), path[0] * [1.0, 1.0, 0.0]
+        pose = layer.pose(rotations[None], root[None], identity=identity)
+        facing = facing_rotation(motion)
+        start = zup_from_yup_points(motion.root_translation[0] * stride) * [1.0, 1.0, 0.0]
 
         def placed(points: np.ndarray) -> np.ndarray:
             return (zup_from_yup_points(points.astype(np.float64)) - start) @ facing.T
@@ -85,7 +88,10 @@ class PreviewRenderer:
         if request.view.robot:
             machine, note = self._machine(request, joints[0], facing, aside)
             meshes += machine
-        image = render_scene(meshes, camera, request.view.size)
+        size = request.view.size
+        if request.draft:
+            size = (size[0] // 2, size[1] // 2)
+        image = render_scene(meshes, camera, size)
         if request.view.skeleton:
             draw_skeleton(image, joints - aside, camera)
         length = 0.0 if request.clip is None else (motion.frame_count - 1) / motion.fps
@@ -106,13 +112,28 @@ class PreviewRenderer:
             pos, rot = robot.body_poses(root, quat, np.zeros((1, len(robot.joint_names))))
             turn, place = np.eye(3), hips * [1.0, 1.0, 0.0] + aside
         else:
-            frame = min(int(request.time * reference.fps), reference.frame_count - 1)
-            order = [reference.joint_names.index(name) for name in robot.joint_names]
-            pelvis = reference.body_pos_w[frame, :1]
-            quat = reference.body_quat_wxyz[frame, :1]
-            pos, rot = robot.body_poses(pelvis, quat, reference.joint_pos[frame, order][None])
+            pos, rot = robot.body_poses(*reference_pose(reference, robot, request.time))
             turn, place = facing, aside - facing @ (reference.body_pos_w[0, 0] * [1.0, 1.0, 0.0])
         return robot_meshes(robot, pos, rot, turn, place), note
+
+
+def reference_pose(clip: ReferenceClip, robot: RobotModel, time: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pelvis [1, 3] m, its quaternion [1, 4] wxyz and joints [1, N] rad (the robot's order) of a reference at a time.
+
+    Args:
+        clip: The reference.
+        robot: Whose joints.
+        time: s; between frames the pose is between theirs.
+    """
+    first, second, share = frame_share(time, clip.fps, clip.frame_count)
+    order = [clip.joint_names.index(name) for name in robot.joint_names]
+
+    def between(values: np.ndarray) -> np.ndarray:
+        return values[first] * (1.0 - share) + values[second] * share
+
+    turns = matrix_from_quat_wxyz(clip.body_quat_wxyz[[first, second], 0])
+    quat = quat_wxyz_from_matrix(between_rotations(turns[:1], turns[1:], share))
+    return between(clip.body_pos_w[:, 0])[None], quat, between(clip.joint_pos)[order][None]
 
 
 def _camera(request: PreviewRequest, hips: np.ndarray, tall: float) -> tuple[Camera, np.ndarray]:

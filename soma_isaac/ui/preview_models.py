@@ -7,14 +7,15 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from soma_isaac.body.identities import Coefficients
 from soma_isaac.body.identities.presets import preset
 from soma_isaac.body.identity import PreparedIdentity
 from soma_isaac.body.layer import SomaLayer
-from soma_isaac.body.skin_animation import identity_skeleton
+from soma_isaac.body.scales import BONE_SCALE_JOINTS
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.reference_clip import read_reference_clip
 from soma_isaac.formats.rig_usd import load_template_rig
@@ -26,9 +27,12 @@ from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.still_pose import still_pose
 from soma_isaac.retarget.robot import RobotModel, load_robot
 from soma_isaac.rig.skeleton import data_path
-from soma_isaac.ui.choices import BodyChoice, Clip, PreviewRequest, SliderSpec
+from soma_isaac.sim.placement import hips_heights
+from soma_isaac.ui.choices import BONES, SCALES, SHAPE, BodyChoice, Clip, PreviewRequest, SliderSpec
 
 CORRECTIVES_FILE = "SOMA_correctives.safetensors"
+BONE_LENGTHS = Coefficients(BONE_SCALE_JOINTS, default=1.0, low=0.7, high=1.3, unit="times its own length")
+"""Distance of a joint from its parent; the skin between them stretches with it. The range is for sliders."""
 ROBOT_STANDS = 0.793
 """Height [m] of a G1's pelvis over its soles with all joints at zero."""
 
@@ -85,18 +89,31 @@ class PreviewModels:
         Args:
             layer: Of :meth:`layer`.
             body: The body.
-            coefficients: [K] of :func:`body_coefficients`.
+            coefficients: [K] of :func:`body_coefficients`, all groups.
 
         Raises:
             InputRejected: A coefficient is out of range.
         """
 
         def prepare() -> tuple[PreparedIdentity, float]:
-            values = None if layer.identity_model is None else coefficients[None]
-            identity = layer.prepare_identity(values, global_scale=body.size)
-            return identity, float(identity_skeleton(layer.body, identity).rest_T_world_joint[1, 1, 3])
+            groups = coefficient_groups(layer)
+            ends = np.cumsum([group.count for group in groups.values()])[:-1]
+            rows: dict[str, Any] = {
+                name: row[None] for name, row in zip(groups, np.split(coefficients, ends), strict=True)
+            }
+            # Groups that nobody moved are left out where they may be: that is the cheaper way to the same body.
+            given = {SHAPE, *(name for name, _ in body.groups), *(name for name in groups if groups[name].required)}
+            rows = {name: row for name, row in rows.items() if name in given}
+            identity = layer.prepare_identity(
+                rows.pop(SHAPE, None),
+                rows.pop(SCALES, None),
+                bone_scales=rows.pop(BONES, None),
+                global_scale=body.size,
+                **rows,
+            )
+            return identity, float(hips_heights(layer.body, identity)[0])
 
-        key = (_layer_key(body), coefficients.tobytes(), body.size)
+        key = (replace(body, preset=None, coefficients=None), coefficients.tobytes())
         return _kept(self._identities, key, _KEPT_IDENTITIES, prepare)
 
     def motion(self, request: PreviewRequest) -> SomaMotion:
@@ -152,7 +169,7 @@ def _kept(cache: OrderedDict[Hashable, _Kept], key: Hashable, limit: int, make: 
 
 
 def _layer_key(body: BodyChoice) -> Hashable:
-    return replace(body, preset=None, coefficients=None, size=1.0)
+    return replace(body, preset=None, coefficients=None, groups=(), size=1.0)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -162,27 +179,42 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def body_coefficients(layer: SomaLayer, body: BodyChoice) -> np.ndarray:
-    """The coefficients [K] to shape the body with."""
-    model = layer.identity_model
-    if model is None:
-        return np.zeros(0, np.float32)
-    if body.coefficients is not None:
-        return np.array(body.coefficients, np.float32)
-    if body.preset is not None and body.backend == "soma":
-        return np.asarray(preset(body.preset), np.float32)
-    return model.spec.coefficients.defaults()[0]
+    """The coefficients [K] to shape the body with, group after group; one per slider of :func:`body_sliders`.
+
+    Raises:
+        InputRejected: There is another number of them.
+    """
+    groups = coefficient_groups(layer)
+    values = {name: group.defaults()[0] for name, group in groups.items()}
+    if SHAPE in values and body.preset is not None and body.backend == "soma":
+        values[SHAPE] = np.asarray(preset(body.preset), np.float32)
+    given = dict(body.groups) if body.coefficients is None else {SHAPE: body.coefficients, **dict(body.groups)}
+    for name, numbers in given.items():
+        if name not in groups or len(numbers) != groups[name].count:
+            raise InputRejected(f"{len(numbers)} values of {name!r} do not fit the {body.backend} body")
+        values[name] = np.array(numbers, np.float32)
+    return np.concatenate(list(values.values()))
 
 
 def body_sliders(layer: SomaLayer) -> tuple[SliderSpec, ...]:
-    """What the identity model of a layer offers, one slider per coefficient."""
-    model = layer.identity_model
-    if model is None:
-        return ()
-    group = model.spec.coefficients
-    low, high = group.limits
+    """What can be moved on a layer's bodies, one slider per coefficient of :func:`coefficient_groups`."""
     return tuple(
-        SliderSpec(name, float(a), float(b), group.unit) for name, a, b in zip(group.names, low, high, strict=True)
+        SliderSpec(number, float(low), float(high), group.unit, name, group.default)
+        for name, group in coefficient_groups(layer).items()
+        for number, low, high in zip(group.names, *group.limits, strict=True)
     )
+
+
+def coefficient_groups(layer: SomaLayer) -> dict[str, Coefficients]:
+    """All groups of coefficients of a layer's bodies: the identity model's, its shape first, and bone lengths."""
+    groups = {}
+    if layer.identity_model is not None:
+        spec = layer.identity_model.spec
+        groups[SHAPE] = spec.coefficients
+        if spec.scales is not None:
+            groups[SCALES] = spec.scales
+        groups.update(spec.extras)
+    return {**groups, BONES: BONE_LENGTHS}
 
 
 def facing_rotation(motion: SomaMotion) -> np.ndarray:

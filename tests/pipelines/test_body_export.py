@@ -14,6 +14,7 @@ from pxr import Usd, UsdGeom
 
 from soma_isaac.body.identities.presets import preset
 from soma_isaac.body.layer import SomaLayer
+from soma_isaac.body.scales import BONE_SCALE_JOINTS
 from soma_isaac.errors import InputRejected, OutputConflict
 from soma_isaac.formats import usd_stage_file
 from soma_isaac.formats.corrective_model import CorrectiveWeights, write_correctives
@@ -146,7 +147,13 @@ def test_the_body_has_the_legs_of_the_person_in_the_clip(tmp_path):
     assert np.abs(lowest).max() < 0.03
 
 
-@pytest.mark.parametrize("options", [{"preset": "child"}, {"preset": "tall"}, {"scale": 1.3}, {"identity": "soma"}])
+LONG_SHINS = {"groups": {"bone_scales": [1.3 if joint.endswith("Foot") else 1.0 for joint in BONE_SCALE_JOINTS]}}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"preset": "child"}, {"preset": "tall"}, {"scale": 1.3}, {"identity": "soma"}, {"scale": 1.0, **LONG_SHINS}],
+)
 def test_any_body_stands_on_the_floor(tmp_path, options):
     # Bodies keep their size; the path of the motion is scaled to their legs.
     path = tmp_path / "squat.usdc"
@@ -156,12 +163,20 @@ def test_any_body_stands_on_the_floor(tmp_path, options):
     assert np.abs(lowest).max() < 0.05
     height = np.ptp(points_of(path, 0)[:, 1])
     assert {"child": 1.05, "tall": 1.85}.get(options.get("preset"), height - 0.1) < height < 2.3
+    if options.get("groups"):
+        assert report.stride > 1.1 and height > 1.5
     if options.get("preset") == "child":
         assert height < 1.25 and report.stride < 0.75
 
 
 def test_unknown_bodies(tmp_path):
-    for options in ({"preset": "giant"}, {"identity": "nobody"}, {"identity": "soma", "coefficients": [0.0]}):
+    for options in (
+        {"preset": "giant"},
+        {"identity": "nobody"},
+        {"identity": "soma", "coefficients": [0.0]},
+        {"groups": {"bone_scales": [1.0]}},
+        {"groups": {"faces": [1.0]}},
+    ):
         with pytest.raises(InputRejected):
             export_body(BodyExportConfig(pose="t", output=str(tmp_path / "a.glb"), **options))
     assert not list(tmp_path.iterdir())

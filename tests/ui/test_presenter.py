@@ -25,6 +25,7 @@ class Painter:
         self.gate.set()
         self.asked = []
         self.fails = False
+        self.sliders = SLIDERS
 
     def __call__(self, request):
         self.asked.append(request)
@@ -33,8 +34,10 @@ class Painter:
             raise InputRejected("has no frames", "walk.npz")
         model = request.body.backend != "template"
         values = (request.body.coefficients or (0.0, 0.5, 1.0)) if model else ()
+        bones = dict(request.body.groups).get("bone_scales", (1.0,) * (len(self.sliders) - 3))
         image = np.zeros((4, 4, 3), np.uint8)
-        return PreviewPicture(image, tuple(values), SLIDERS if model else (), 4.0 if request.clip else 0.0, 50.0)
+        values, sliders = ((*values, *bones), self.sliders) if model else ((), ())
+        return PreviewPicture(image, values, sliders, 4.0 if request.clip else 0.0, 50.0)
 
 
 @pytest.fixture
@@ -116,6 +119,37 @@ def test_a_slow_picture_does_not_take_back_what_the_user_did_meanwhile(presenter
     _until(presenter, lambda: seen.append(presenter.state.coefficients[0]) or len(painter.asked) == 4)
     _settle(presenter)
     assert set(seen) == {2.0} and presenter.state.coefficients[0] == 2.0
+
+
+def test_sliders_of_every_group_move(presenter, painter):
+    painter.sliders = (*SLIDERS, *(SliderSpec(f"bone_{i}", 0.7, 1.3, "times", "bone_scales", 1.0) for i in range(2)))
+    presenter.choose_backend("soma")
+    _settle(presenter)
+    presenter.set_coefficient(4, 1.2)
+    _settle(presenter)
+    body = painter.asked[-1].body
+    assert body.coefficients == (0.0, 0.5, 1.0) and body.groups == (("bone_scales", (1.0, 1.2)),)
+    presenter.set_coefficient(1, -1.0)
+    _settle(presenter)
+    assert painter.asked[-1].body.coefficients == (0.0, -1.0, 1.0)
+    assert painter.asked[-1].body.groups == body.groups
+    presenter.reset_shape()
+    _settle(presenter)
+    assert painter.asked[-1].body.groups == () and presenter.state.coefficients == (0.0, 0.5, 1.0, 1.0, 1.0)
+
+
+def test_pictures_are_drafts_while_the_clip_plays(presenter, painter):
+    presenter.choose_clip(presenter.state.clips[0])
+    _settle(presenter)
+    presenter.play(True)
+    painter.asked.clear()
+    _until(presenter, lambda: len(painter.asked) >= 5, elapsed_s=0.01)
+    assert all(request.draft for request in painter.asked)
+    times = [request.time for request in painter.asked]
+    assert times == sorted(set(times)), "one picture per moment, none for a moment that is over"
+    presenter.play(False)
+    _settle(presenter)
+    assert not painter.asked[-1].draft and painter.asked[-1].time == presenter.state.time
 
 
 def test_time_runs_with_speed_starts_over_and_stops(presenter):

@@ -5,17 +5,20 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.render.scene import Camera, SceneMesh, render_scene
 from soma_isaac.render.shapes import capsule_mesh
+from soma_isaac.retarget.robot import load_robot
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.ui.choices import BodyChoice, Clip, PreviewRequest, ViewChoice
 from soma_isaac.ui.overlay import draw_skeleton, project
-from soma_isaac.ui.preview import PreviewRenderer
+from soma_isaac.ui.preview import PreviewRenderer, reference_pose
 from soma_isaac.ui.preview_models import reference_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +42,7 @@ def test_every_choice_shows(renderer):
         replace(STILL, still="bind pose"),
         replace(STILL, body=replace(body, size=1.3)),
         replace(STILL, body=replace(body, backend="soma", coefficients=(-3.0,) + (0.0,) * 63)),
+        replace(STILL, body=replace(body, groups=(("bone_scales", (1.3,) * 60),))),
         replace(STILL, view=replace(view, turn=90.0)),
         replace(STILL, view=replace(view, robot=True)),
         replace(STILL, clip=WALK, time=1.0),
@@ -52,9 +56,34 @@ def test_every_choice_shows(renderer):
 
 def test_the_picture_tells_the_sliders_and_the_clip(renderer):
     named = renderer.draw(replace(STILL, clip=WALK, body=BodyChoice("soma", preset="child")))
-    assert len(named.sliders) == len(named.coefficients) == 64 and named.sliders[0].low == -3.0
+    assert len(named.sliders) == len(named.coefficients) == 64 + 60 and named.sliders[0].low == -3.0
+    assert [slider.group for slider in named.sliders] == ["coefficients"] * 64 + ["bone_scales"] * 60
     assert named.duration == pytest.approx(6.34, abs=0.1) and named.fps == 120.0 and not named.note
-    assert renderer.draw(STILL).sliders == ()
+    still = renderer.draw(STILL)
+    assert {slider.group for slider in still.sliders} == {"bone_scales"} and set(still.coefficients) == {1.0}
+
+
+def test_the_picture_is_that_of_its_own_moment_not_of_the_frame_before(renderer):
+    walking = replace(STILL, clip=WALK, time=2.0, view=ViewChoice(size=(220, 200)))
+    frame, between = renderer.draw(walking), renderer.draw(replace(walking, time=2.0 + 0.9 / 120.0))
+    assert (frame.image != between.image).any()
+    half = renderer.draw(replace(walking, draft=True))
+    assert half.image.shape == (100, 110, 3)
+
+
+def test_the_robot_moves_between_the_frames_of_its_reference():
+    robot = load_robot()
+    quats = Rotation.from_rotvec([[0.0, 0.0, 0.2], [0.0, 0.0, 0.6], [0.0, 0.0, 0.6]]).as_quat()[:, [3, 0, 1, 2]]
+    names = robot.joint_names[::-1]
+    clip = SimpleNamespace(fps=50.0, frame_count=3, joint_names=names)
+    clip.joint_pos = np.array([np.zeros(29), np.arange(29.0), np.arange(29.0)])
+    clip.body_pos_w = np.array([[[0.0, 0.0, 0.7]], [[1.0, 0.0, 0.7]], [[1.0, 0.0, 0.7]]])
+    clip.body_quat_wxyz = quats[:, None]
+    place, quat, joints = reference_pose(clip, robot, 0.25 / 50.0)
+    np.testing.assert_allclose(place, [[0.25, 0.0, 0.7]])
+    np.testing.assert_allclose(quat, [[np.cos(0.15), 0.0, 0.0, np.sin(0.15)]], atol=1e-12)
+    np.testing.assert_allclose(joints, [0.25 * np.arange(29.0)[::-1]])
+    assert reference_pose(clip, robot, 9.0)[0][0, 0] == 1.0
 
 
 def test_what_cannot_be_drawn_is_refused(renderer, tmp_path):
@@ -64,6 +93,7 @@ def test_what_cannot_be_drawn_is_refused(renderer, tmp_path):
         replace(STILL, clip=Clip("broken.npz", str(broken))),
         replace(STILL, body=BodyChoice("smpl")),
         replace(STILL, body=BodyChoice("soma", coefficients=(1.0,))),
+        replace(STILL, body=BodyChoice(groups=(("scales", (1.0,)),))),
     ):
         with pytest.raises(InputRejected):
             renderer.draw(request)
