@@ -22,6 +22,27 @@ CONTRAST = wp.constant(0.05)
 """Largest difference of a colour channel between neighbours that is left as it is."""
 
 
+PIECE_COUNT = 7
+vec_pieces = wp.types.vector(length=PIECE_COUNT, dtype=wp.float32)
+"""How much of a vertex belongs to each piece that has a colour of its own."""
+
+
+class CoatArrays(NamedTuple):
+    """The colours of bodies that share one topology.
+
+    Attributes:
+        vertex_count: Vertices of one body.
+        face_count: Triangles of one body.
+        weights: [V] vec_pieces of one body.
+        colors: [B * PIECE_COUNT] vec3 linear RGB, body by body.
+    """
+
+    vertex_count: int
+    face_count: int
+    weights: wp.array
+    colors: wp.array
+
+
 class LightArrays(NamedTuple):
     """One sun and the sky, linear RGB.
 
@@ -86,9 +107,9 @@ def _floor_color(
     background: wp.vec3,
 ) -> wp.vec3:
     tile = int(wp.floor(point[0] / FLOOR_TILE)) + int(wp.floor(point[1] / FLOOR_TILE))
-    shade = wp.where((tile & 1) == 0, 0.80, 0.73)
+    shade = wp.where((tile & 1) == 0, 0.66, 0.58)
     lit = _in_sun(mesh, point, wp.vec3(0.0, 0.0, 1.0), to_sun)
-    color = (sky * 0.62 + sun * (0.45 * lit * to_sun[2])) * shade
+    color = (sky * 0.40 + sun * (0.62 * lit * to_sun[2])) * shade
     fade = wp.min(1.0, reach / 16.0)
     return color * (1.0 - fade) + background * fade
 
@@ -107,9 +128,30 @@ def _skin_color(
     diffuse = wp.max(wp.dot(normal, to_sun), 0.0)
     if diffuse > 0.0:
         diffuse *= _in_sun(mesh, point, normal, to_sun)
-    light = sky * (0.40 + 0.20 * normal[2]) + sun * (0.62 * diffuse)
+    light = sky * (0.34 + 0.18 * normal[2]) + sun * (0.80 * diffuse)
     rim = wp.pow(1.0 - wp.max(-wp.dot(normal, direction), 0.0), 3.0)
     return wp.cw_mul(albedo, light) + sky * (0.08 * rim)
+
+
+@wp.func
+def _albedo(
+    triangles: wp.array(dtype=wp.int32),
+    vertex_count: int,
+    face_count: int,
+    piece_weights: wp.array(dtype=vec_pieces),
+    piece_colors: wp.array(dtype=wp.vec3),
+    face: int,
+    u: float,
+    v: float,
+) -> wp.vec3:
+    weights = piece_weights[triangles[3 * face] % vertex_count] * u
+    weights += piece_weights[triangles[3 * face + 1] % vertex_count] * v
+    weights += piece_weights[triangles[3 * face + 2] % vertex_count] * (1.0 - u - v)
+    largest = int(0)
+    for piece in range(1, PIECE_COUNT):
+        if weights[piece] > weights[largest]:
+            largest = piece
+    return piece_colors[(face // face_count) * PIECE_COUNT + largest]
 
 
 @wp.func
@@ -136,7 +178,10 @@ def trace_kernel(
     mesh: wp.uint64,
     triangles: wp.array(dtype=wp.int32),
     normals: wp.array(dtype=wp.vec3),
-    face_colors: wp.array(dtype=wp.vec3),
+    vertex_count: int,
+    face_count: int,
+    piece_weights: wp.array(dtype=vec_pieces),
+    piece_colors: wp.array(dtype=wp.vec3),
     draw_floor: int,
     # light
     to_sun: wp.vec3,
@@ -170,7 +215,8 @@ def trace_kernel(
         depth = query.t * wp.dot(direction, ahead)
         normal = _surface_normal(triangles, normals, face, query.u, query.v, query.normal, direction)
         point = origin + direction * query.t
-        color = _skin_color(mesh, face_colors[face], point, normal, direction, to_sun, sun, sky)
+        albedo = _albedo(triangles, vertex_count, face_count, piece_weights, piece_colors, face, query.u, query.v)
+        color = _skin_color(mesh, albedo, point, normal, direction, to_sun, sun, sky)
     elif reach < 1.0e4:
         face = -2
         depth = reach * wp.dot(direction, ahead)
@@ -188,7 +234,10 @@ def smooth_kernel(
     mesh: wp.uint64,
     triangles: wp.array(dtype=wp.int32),
     normals: wp.array(dtype=wp.vec3),
-    face_colors: wp.array(dtype=wp.vec3),
+    vertex_count: int,
+    face_count: int,
+    piece_weights: wp.array(dtype=vec_pieces),
+    piece_colors: wp.array(dtype=wp.vec3),
     draw_floor: int,
     # light
     to_sun: wp.vec3,
@@ -233,7 +282,10 @@ def smooth_kernel(
         if query.result:
             normal = _surface_normal(triangles, normals, query.face, query.u, query.v, query.normal, direction)
             point = origin + direction * query.t
-            total += _skin_color(mesh, face_colors[query.face], point, normal, direction, to_sun, sun, sky)
+            albedo = _albedo(
+                triangles, vertex_count, face_count, piece_weights, piece_colors, query.face, query.u, query.v
+            )
+            total += _skin_color(mesh, albedo, point, normal, direction, to_sun, sun, sky)
         elif reach < 1.0e4:
             total += _floor_color(mesh, origin + direction * reach, reach, to_sun, sun, sky, background)
         else:
@@ -244,7 +296,7 @@ def smooth_kernel(
 def launch_layers(
     mesh: wp.Mesh,
     normals: wp.array,
-    face_colors: wp.array,
+    coat: CoatArrays,
     light: LightArrays,
     camera_axes: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     size: tuple[int, int],
@@ -257,7 +309,7 @@ def launch_layers(
     Args:
         mesh: The triangles, world, Z-up, m, with an up-to-date tree.
         normals: [V] vec3 unit vertex normals.
-        face_colors: [N] vec3 linear RGB per triangle.
+        coat: Colours; the mesh holds whole bodies, one after the other.
         light: Sun and sky.
         camera_axes: origin, right, up (both scaled by tan of half the vertical field of view) and ahead, each [3].
         size: (width, height) in pixels.
@@ -269,11 +321,16 @@ def launch_layers(
         ValueError: An array has another length.
     """
     width, height = size
-    if len(normals) != len(mesh.points) or len(face_colors) != len(mesh.indices) // 3:
-        raise ValueError(f"{len(normals)} normals and {len(face_colors)} face colours do not fit the mesh")
+    bodies, rest = divmod(len(coat.colors), PIECE_COUNT)
+    if rest or len(normals) != len(mesh.points) or len(coat.weights) != coat.vertex_count:
+        raise ValueError(
+            f"{len(normals)} normals, {len(coat.colors)} colours and {len(coat.weights)} weights do not fit"
+        )
+    if (bodies * coat.vertex_count, bodies * coat.face_count * 3) != (len(mesh.points), len(mesh.indices)):
+        raise ValueError(f"{bodies} bodies of {coat.vertex_count} vertices do not make the mesh")
     if any(len(array) != width * height for array in (*traced, color_out)):
         raise ValueError(f"the layers do not have {width} x {height} pixels")
-    inputs = [mesh.id, mesh.indices, normals, face_colors, int(draw_floor), *light]
+    inputs = [mesh.id, mesh.indices, normals, *coat, int(draw_floor), *light]
     inputs += [wp.vec3(*(float(value) for value in axis)) for axis in camera_axes]
     inputs += [width, height]
     wp.launch(trace_kernel, dim=width * height, inputs=inputs, outputs=list(traced), device=mesh.device)

@@ -21,10 +21,9 @@ from soma_isaac.pipelines.render_bodies_config import LAYERS
 from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.render.annotations import body_records, header, image_record
 from soma_isaac.render.cameras import fitted_camera
-from soma_isaac.render.parts import triangle_parts
 from soma_isaac.render.plan import ClipFile, Shot
 from soma_isaac.render.posing import PosedScene, make_layers
-from soma_isaac.render.renderer import ImageLayers, RayCastRenderer, Renderer
+from soma_isaac.render.renderer import BodySurface, ImageLayers, RayCastRenderer, Renderer, body_surface
 from soma_isaac.render.scene import Camera
 
 ZLIB_LEVEL = 6
@@ -60,7 +59,7 @@ def render_shot(job: ConversionJob) -> ConvertedClip:
         for view in shot.views
     ]
     any_layer = next(iter(layers.values()))
-    renderer = RayCastRenderer(shot.bodies, any_layer.triangles, _parts(any_layer, shot.lod), shot.light, device)
+    renderer = RayCastRenderer(shot.bodies, _surface(any_layer, shot.lod), shot.light, device)
     files, record = _pictures(shot, scene, cameras, renderer, frozenset(job.outputs))
     for name in job.outputs:
         if name.startswith("annotations/"):
@@ -109,9 +108,8 @@ def _layers(models: tuple[str, ...], lod: str, correctives: bool, device: str) -
 
 
 @functools.lru_cache(maxsize=4)
-def _parts(layer: SomaLayer, lod: str) -> np.ndarray:
-    skeleton = layer.rig.skeleton
-    return triangle_parts(layer.rig.mesh(lod), skeleton.joint_names, skeleton.parent_indices)
+def _surface(layer: SomaLayer, lod: str) -> BodySurface:
+    return body_surface(layer.rig.mesh(lod), layer.rig.skeleton)
 
 
 @functools.lru_cache(maxsize=8)

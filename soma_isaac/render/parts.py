@@ -55,8 +55,8 @@ JOINT_PARTS = _parts_of_joints()
 JOINT_PARTS.setflags(write=False)
 
 
-def triangle_parts(mesh: SkinnedMesh, joint_names: tuple[str, ...], parents: np.ndarray) -> np.ndarray:
-    """Part [N] uint8 of each triangle: that of the joint with the largest weight over its three corners.
+def part_weights(mesh: SkinnedMesh, joint_names: tuple[str, ...], parents: np.ndarray) -> np.ndarray:
+    """How much of each vertex belongs to each part [V, 1 + parts]: the sum of the weights of the part's joints.
 
     Args:
         mesh: A skin with its weights.
@@ -70,4 +70,16 @@ def triangle_parts(mesh: SkinnedMesh, joint_names: tuple[str, ...], parents: np.
     weights = np.zeros((mesh.vertex_count, len(PART_NAMES) + 1))
     rows = np.repeat(np.arange(mesh.vertex_count), mesh.joint_indices.shape[1])
     np.add.at(weights, (rows, np.array(part_of)[mesh.joint_indices.ravel()]), mesh.joint_weights.ravel())
+    return weights
+
+
+def triangle_parts(mesh: SkinnedMesh, joint_names: tuple[str, ...], parents: np.ndarray) -> np.ndarray:
+    """Part [N] uint8 of each triangle: that of the joint with the largest weight over its three corners.
+
+    Args:
+        mesh: A skin with its weights.
+        joint_names: Names of the skeleton's joints, the twist helpers among them.
+        parents: [J] their parents; -1 for the root.
+    """
+    weights = part_weights(mesh, joint_names, parents)
     return np.argmax(weights[mesh.triangles].sum(axis=1), axis=1).astype(np.uint8)

@@ -24,12 +24,18 @@ CLOTH_RGB: tuple[Rgb, ...] = (
     (0.16, 0.24, 0.42), (0.48, 0.14, 0.15), (0.14, 0.34, 0.24), (0.60, 0.50, 0.22), (0.30, 0.30, 0.33),
     (0.70, 0.70, 0.68), (0.40, 0.24, 0.44), (0.10, 0.11, 0.13), (0.22, 0.45, 0.52),
 )  # fmt: skip
+HAIR_RGB: tuple[Rgb, ...] = (
+    (0.03, 0.025, 0.02), (0.09, 0.05, 0.03), (0.20, 0.12, 0.06), (0.42, 0.29, 0.14), (0.30, 0.30, 0.30),
+)  # fmt: skip
+BALD_SHARE = 0.1
+"""Share of the people whose hair has the colour of their skin."""
+
 PHENOTYPE_RANGES = ((0.0, 1.0), (0.0, 1.0), (0.2, 0.9), (0.1, 1.0), (0.2, 0.8), (0.2, 0.8))
 """Anny's gender, age (from a baby to old), muscle, weight, height and proportions."""
 
-SAMPLE_DEVIATION = 1.1
+SAMPLE_DEVIATION = 1.4
 SAMPLE_LIMIT = 2.5
-"""Sampled shapes are a little wider spread than the population, but have no coefficient beyond this limit."""
+"""Sampled shapes are spread wider than the population, so that few pictures show different builds; none beyond this limit."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,9 @@ class BodySpec:
         phase: Where in the clip the scene begins: 0 at its start, 1 as late as the frames allow.
         heading: Turn about the vertical [rad].
         place: Where the Hips stand, x and y [m].
-        skin_rgb, top_rgb, bottom_rgb, shoe_rgb: Linear colours.
+        skin_rgb, top_rgb, bottom_rgb, shoe_rgb, hair_rgb: Linear colours.
+        long_sleeves: Whether the top covers the forearms.
+        shorts: Whether the shins are bare.
     """
 
     kind: str
@@ -75,6 +83,9 @@ class BodySpec:
     top_rgb: Rgb
     bottom_rgb: Rgb
     shoe_rgb: Rgb
+    hair_rgb: Rgb
+    long_sleeves: bool
+    shorts: bool
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,11 @@ class LightSpec:
     sun_rgb: Rgb
     sky_rgb: Rgb
     background_rgb: Rgb
+
+    def to_sun(self) -> tuple[float, float, float]:
+        """Unit vector towards the sun, world, Z-up."""
+        flat = np.cos(self.elevation)
+        return float(flat * np.cos(self.azimuth)), float(flat * np.sin(self.azimuth)), float(np.sin(self.elevation))
 
 
 @dataclass(frozen=True)
@@ -229,7 +245,11 @@ def _body(choices: SceneChoices, generator: np.random.Generator, number: int, pl
         drawn = np.clip(generator.normal(0.0, SAMPLE_DEVIATION, choices.shape_count), -SAMPLE_LIMIT, SAMPLE_LIMIT)
         coefficients = tuple(_short(float(value)) for value in drawn)
     skin = SKIN_RGB[int(generator.integers(len(SKIN_RGB)))]
-    top, bottom, shoe = (CLOTH_RGB[int(generator.integers(len(CLOTH_RGB)))] for _ in range(3))
+    # top and bottom differ: people in one colour look like mannequins
+    top, bottom = (CLOTH_RGB[int(number)] for number in generator.choice(len(CLOTH_RGB), 2, replace=False))
+    shoe = CLOTH_RGB[int(generator.integers(len(CLOTH_RGB)))]
+    hair = skin if generator.uniform() < BALD_SHARE else HAIR_RGB[int(generator.integers(len(HAIR_RGB)))]
+    long_sleeves, shorts = (bool(generator.uniform() < share) for share in (0.4, 0.25))
     return BodySpec(
         kind=kind,
         name=name,
@@ -243,6 +263,9 @@ def _body(choices: SceneChoices, generator: np.random.Generator, number: int, pl
         top_rgb=top,
         bottom_rgb=bottom,
         shoe_rgb=shoe,
+        hair_rgb=hair,
+        long_sleeves=long_sleeves,
+        shorts=shorts,
     )
 
 

@@ -9,14 +9,15 @@ from typing import Protocol
 import numpy as np
 import warp as wp
 
-from soma_isaac.kernels.raycast_layers import LayerArrays, LightArrays, launch_layers
-from soma_isaac.render.parts import PART_NAMES
+from soma_isaac.kernels.raycast_layers import CoatArrays, LayerArrays, LightArrays, launch_layers, vec_pieces
+from soma_isaac.render.clothes import piece_colors, piece_weights
+from soma_isaac.render.parts import triangle_parts
 from soma_isaac.render.plan import BodySpec, LightSpec
 from soma_isaac.render.scene import Camera
+from soma_isaac.rig.rig import SkinnedMesh
+from soma_isaac.rig.skeleton import Skeleton
 
 GAMMA = 1.0 / 2.2
-_BOTTOM = ("hips", "left_thigh", "left_shin", "right_thigh", "right_shin")
-_TOP = ("chest", "abdomen", "left_upper_arm", "right_upper_arm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +58,30 @@ class Renderer(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Give back what the renderer took; it renders no more."""
+        ...
 
-def part_colors(body: BodySpec) -> np.ndarray:
-    """Linear colours [1 + parts, 3] of a body's parts as :data:`PART_NAMES` counts them; row 0 is not used."""
-    colors = np.tile(body.skin_rgb, (len(PART_NAMES) + 1, 1))
-    for part, name in enumerate(PART_NAMES, start=1):
-        if name in _TOP:
-            colors[part] = body.top_rgb
-        elif name in _BOTTOM:
-            colors[part] = body.bottom_rgb
-        elif name.endswith("foot"):
-            colors[part] = body.shoe_rgb
-    return colors
+
+@dataclass(frozen=True, eq=False)
+class BodySurface:
+    """What all bodies of a scene share, whatever their shape.
+
+    Attributes:
+        triangles: [N, 3] int32.
+        parts: [N] uint8, 1 + index into ``PART_NAMES``.
+        pieces: [V, 7] float32 weights of the pieces of clothing, see `piece_weights`.
+    """
+
+    triangles: np.ndarray
+    parts: np.ndarray
+    pieces: np.ndarray
+
+
+def body_surface(mesh: SkinnedMesh, skeleton: Skeleton) -> BodySurface:
+    """The surface of a level of detail of the template."""
+    parts = triangle_parts(mesh, skeleton.joint_names, skeleton.parent_indices)
+    return BodySurface(mesh.triangles, parts, piece_weights(mesh, skeleton))
 
 
 class RayCastRenderer:
@@ -79,8 +92,7 @@ class RayCastRenderer:
 
     Args:
         bodies: The people, for their colours.
-        triangles: [N, 3] int32 of one body; all bodies share them.
-        parts: [N] uint8 part of each triangle.
+        surface: Topology that all bodies share.
         light: Sun and sky.
         device: Warp device.
     """
@@ -88,23 +100,22 @@ class RayCastRenderer:
     def __init__(
         self,
         bodies: Sequence[BodySpec],
-        triangles: np.ndarray,
-        parts: np.ndarray,
+        surface: BodySurface,
         light: LightSpec,
         device: str = "cpu",
     ) -> None:
         self._device = wp.get_device(device)
-        self._triangles = triangles
-        self._parts = parts
+        self._surface = surface
         self._body_count = len(bodies)
-        colors = np.concatenate([part_colors(body)[parts] for body in bodies]).astype(np.float32)
-        self._face_colors = wp.array(colors, dtype=wp.vec3, device=self._device)
-        flat = np.cos(light.elevation)
+        colors = np.concatenate([piece_colors(body) for body in bodies]).astype(np.float32)
+        self._coat = CoatArrays(
+            len(surface.pieces),
+            len(surface.triangles),
+            wp.array(surface.pieces, dtype=vec_pieces, device=self._device),
+            wp.array(colors, dtype=wp.vec3, device=self._device),
+        )
         self._light = LightArrays(
-            wp.vec3(flat * np.cos(light.azimuth), flat * np.sin(light.azimuth), np.sin(light.elevation)),
-            wp.vec3(*light.sun_rgb),
-            wp.vec3(*light.sky_rgb),
-            wp.vec3(*light.background_rgb),
+            wp.vec3(*light.to_sun()), wp.vec3(*light.sun_rgb), wp.vec3(*light.sky_rgb), wp.vec3(*light.background_rgb)
         )
         self._mesh: wp.Mesh | None = None
 
@@ -123,7 +134,9 @@ class RayCastRenderer:
             starts = np.arange(self._body_count, dtype=np.int32)[:, None, None] * vertices.shape[1]
             self._mesh = wp.Mesh(
                 points=wp.array(points, dtype=wp.vec3, device=self._device),
-                indices=wp.array((self._triangles[None] + starts).reshape(-1), dtype=wp.int32, device=self._device),
+                indices=wp.array(
+                    (self._surface.triangles[None] + starts).reshape(-1), dtype=wp.int32, device=self._device
+                ),
             )
         else:
             self._mesh.points.assign(points)
@@ -132,24 +145,33 @@ class RayCastRenderer:
         vertex_normals = wp.array(flat, dtype=wp.vec3, device=self._device)
         return [self._picture(self._mesh, vertex_normals, camera, size) for camera in cameras]
 
+    def close(self) -> None:
+        """Let go of the tree."""
+        self._mesh = None
+
     def _picture(self, mesh: wp.Mesh, normals: wp.array, camera: Camera, size: tuple[int, int]) -> ImageLayers:
         width, height = size
         count = width * height
         kinds = (wp.vec3, wp.float32, wp.vec3, wp.int32)
         traced = LayerArrays(*(wp.empty(count, dtype=kind, device=self._device) for kind in kinds))
         color = wp.empty(count, dtype=wp.vec3, device=self._device)
-        launch_layers(mesh, normals, self._face_colors, self._light, camera.axes(), size, True, traced, color)
-        linear = np.clip(color.numpy().reshape(height, width, 3), 0.0, 1.0)
+        launch_layers(mesh, normals, self._coat, self._light, camera.axes(), size, True, traced, color)
+        linear = color.numpy().reshape(height, width, 3)
         face = traced.face.numpy().reshape(height, width)
         shown = np.maximum(face, 0)
-        faces_per_body = len(self._triangles)
+        faces_per_body = len(self._surface.triangles)
         return ImageLayers(
-            rgb=_SRGB[(linear * (len(_SRGB) - 1) + 0.5).astype(np.int32)],
+            rgb=display_rgb(linear),
             depth=traced.depth.numpy().reshape(height, width),
             normal=traced.normal.numpy().reshape(height, width, 3),
-            part=np.where(face >= 0, self._parts[shown % faces_per_body], 0).astype(np.uint8),
+            part=np.where(face >= 0, self._surface.parts[shown % faces_per_body], 0).astype(np.uint8),
             instance=np.where(face >= 0, shown // faces_per_body + 1, 0).astype(np.uint16),
         )
+
+
+def display_rgb(linear: np.ndarray) -> np.ndarray:
+    """Bytes [..., 3] uint8 that show linear colours [..., 3]; what is brighter than 1 is 1."""
+    return _SRGB[(np.clip(linear, 0.0, 1.0) * (len(_SRGB) - 1) + 0.5).astype(np.int32)]
 
 
 _SRGB = (np.linspace(0.0, 1.0, 4096) ** GAMMA * 255.0 + 0.5).astype(np.uint8)

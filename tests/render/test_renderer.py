@@ -1,5 +1,7 @@
 """Depth, normals, parts, instances and joints of the kit-less renderer are those of the scene."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,10 +10,11 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.render.annotations import joint_flags, run_lengths
 from soma_isaac.render.cameras import camera_points, fitted_camera, intrinsics, project, view_angles
+from soma_isaac.render.clothes import PIECES, piece_colors, triangle_pieces
 from soma_isaac.render.contact_sheet import contact_sheet, reduced
 from soma_isaac.render.parts import JOINT_PARTS, PART_NAMES, triangle_parts
 from soma_isaac.render.plan import ClipFile, SceneChoices, Shot, scene_parts, shots_of_scene
-from soma_isaac.render.renderer import RayCastRenderer
+from soma_isaac.render.renderer import BodySurface, RayCastRenderer, body_surface
 from soma_isaac.render.scene import Camera, SceneMesh, render_scene, vertex_normals
 from soma_isaac.render.shapes import capsule_mesh
 from soma_isaac.rig.skeleton import POSE_JOINT_NAMES
@@ -46,7 +49,13 @@ def _balls(centres):
 
 def _renderer(triangles, count):
     shot = _shots(count=count)[0]
-    return RayCastRenderer(shot.bodies, triangles, np.full(len(triangles), 5, np.uint8), shot.light)
+    return RayCastRenderer(shot.bodies, _surface(triangles), shot.light)
+
+
+def _surface(triangles):
+    skin = np.zeros((triangles.max() + 1, len(PIECES)), np.float32)
+    skin[:, 0] = 1.0
+    return BodySurface(triangles, np.full(len(triangles), 5, np.uint8), skin)
 
 
 def _unprojected(depth, camera, size):
@@ -129,6 +138,48 @@ def test_parts_follow_the_joints():
         elbow = rig.skeleton.bind_T_world_joint[rig.skeleton.index("LeftForeArm"), :3, 3]
         middle = np.linalg.norm(centres - 0.5 * (hand + elbow), axis=1) < 0.06
         assert middle.any() and set(parts[middle]) == {PART_NAMES.index("left_forearm") + 1}
+
+
+@pytest.mark.parametrize("lod", ["mid", "low"])
+def test_clothes_cover_what_they_are_named_after(lod):
+    rig = load_template_rig()
+    mesh = rig.mesh(lod)
+    surface = body_surface(mesh, rig.skeleton)
+    np.testing.assert_allclose(surface.pieces.sum(axis=1), 1.0, atol=1e-6)
+    assert surface.pieces.min() >= 0.0
+    worn = triangle_pieces(surface.pieces, mesh.triangles)
+    centres = mesh.points[mesh.triangles].mean(axis=1)
+    named = {name: centres[worn == piece] for piece, name in enumerate(PIECES)}
+    assert all(len(points) > 20 for points in named.values())
+    eye = rig.skeleton.bind_T_world_joint[rig.skeleton.index("LeftEye"), :3, 3]
+    hair = named["hair"]
+    assert hair[:, 1].max() > mesh.points[:, 1].max() - 0.01 and hair[:, 1].min() > eye[1] - 0.09
+    face = (np.linalg.norm(centres - eye, axis=1) < 0.04) | (centres[:, 2] > eye[2] + 0.02)
+    assert not (face & (worn == PIECES.index("hair"))).any()
+    assert named["shoes"][:, 1].max() < 0.12 and named["legs"][:, 1].max() < named["trousers"][:, 1].max()
+    body = _shots(count=1)[0].bodies[0]
+    bare = piece_colors(replace(body, long_sleeves=False, shorts=True))
+    clad = piece_colors(replace(body, long_sleeves=True, shorts=False))
+    for piece, other in (("sleeves", "shirt"), ("legs", "trousers")):
+        assert (bare[PIECES.index(piece)] == bare[0]).all()
+        assert (clad[PIECES.index(piece)] == clad[PIECES.index(other)]).all()
+
+
+def test_every_pixel_shows_the_piece_that_weighs_most():
+    """A ball that is red below its equator and blue above: the border is a line, not the triangles' teeth."""
+    vertices, normals, triangles = _balls([[0.0, 0.0, 0.5]])
+    coarse = capsule_mesh(np.array([0.0, 0.0, 0.5]), np.array([0.0, 0.0, 0.5]), RADIUS, 9, 4)
+    points, triangles = coarse[0][None], coarse[1]
+    up = points[0, :, 2] - 0.5 + 0.07 * np.sin(9.0 * points[0, :, 0])
+    surface = _surface(triangles)
+    surface.pieces[:, 0], surface.pieces[:, 1] = 0.5 - up, 0.5 + up
+    shot = _shots(count=1)[0]
+    body = replace(shot.bodies[0], skin_rgb=(0.9, 0.0, 0.0), top_rgb=(0.0, 0.0, 0.9))
+    image = RayCastRenderer([body], surface, shot.light).render(points, points - points.mean(axis=1), [CAMERA], SIZE)[0]
+    rgb = image.rgb.astype(int)
+    on = image.instance == 1
+    blue, red = on & (rgb[..., 2] > rgb[..., 0] + 30), on & (rgb[..., 0] > rgb[..., 2] + 30)
+    assert blue.sum() > 50 and red.sum() > 50 and (blue | red).sum() > 0.9 * on.sum()
 
 
 @pytest.mark.parametrize("rig,count", [("front", 1), ("orbit4", 4), ("random7", 7)])
