@@ -6,29 +6,33 @@ of detail, the bind pose and rest points of an identity, and the animation. Any 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
-from pxr import Gf, Sdf, Usd, UsdGeom, UsdSkel, Vt
+from pxr import Gf, Sdf, Usd, UsdGeom, UsdSkel
 
 from soma_isaac.body import PreparedIdentity, SomaBody
 from soma_isaac.body.identity import rigid_inverse
-from soma_isaac.body.launches import identity_rows
-from soma_isaac.body.skin_animation import identity_mesh, identity_skeleton
 from soma_isaac.errors import InputRejected, RigMismatch
-from soma_isaac.formats.rig_usd_write import ANIMATION, CM_PER_M, MESHES, SKEL_ROOT, SKELETON, local_transforms
-from soma_isaac.formats.usd_stage_file import vectors
-from soma_isaac.motion.skin import SkinAnimation, parent_relative
-from soma_isaac.rig.mesh import vertex_normals
+from soma_isaac.formats.rig_usd_write import ANIMATION, CM_PER_M, MESHES, SKEL_ROOT, SKELETON
+from soma_isaac.motion.skin import SkinAnimation
 from soma_isaac.rig.rig import Rig
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
+from soma_isaac.sim.sinks.usd_rig_values import (
+    JointPose,
+    RigMotion,
+    RigShape,
+    joint_poses,
+    rig_motion,
+    rig_order,
+    rig_shape,
+)
 from soma_isaac.sim.stepper import PosedGroup
 
 LOD_VARIANTS = "lod"
 """The variant set of levels of detail on a body's prim."""
-
-_PADDING_M = 0.25
 
 
 def reference_rig(
@@ -37,6 +41,7 @@ def reference_rig(
     rig: Rig,
     *,
     asset: Path | str | None = None,
+    relative: bool = False,
     T_world_body: np.ndarray | None = None,
     lod: str = "mid",
 ) -> Usd.Prim:
@@ -47,12 +52,15 @@ def reference_rig(
         path: Path of the new prim, a SkelRoot.
         rig: The rig of ``asset``.
         asset: The rig file; the template that ships with soma_isaac by default.
+        relative: Refer to the file by its path from the edited layer's folder, so that both can be moved together;
+            otherwise by its absolute path.
         T_world_body: [4, 4] rigid, m, where the body's Y-up world lies in the stage's; by default its up becomes the
             stage's.
         lod: Level of detail that is seen; the others are deactivated variants.
 
     Raises:
-        InputRejected: The path is taken, or the placement is no transform.
+        InputRejected: The path is taken, the placement is no transform, or the edited layer is not a file that another
+            one could lie beside.
         RigMismatch: The rig has no such level of detail.
     """
     rig.mesh(lod)
@@ -63,8 +71,10 @@ def reference_rig(
         T_world_body = Z_UP_FROM_Y_UP if z_up else np.eye(4)
     if T_world_body.shape != (4, 4) or not np.isfinite(T_world_body).all():
         raise InputRejected("T_world_body must be a finite 4x4 transform")
+    file = asset if asset is not None else data_path("SOMA_template_rig.usda")
+    reference = _relative(stage, Path(file)) if relative else str(file)
     prim = stage.DefinePrim(path)
-    prim.GetReferences().AddReference(str(asset if asset is not None else data_path("SOMA_template_rig.usda")))
+    prim.GetReferences().AddReference(reference)
     metres = UsdGeom.GetStageMetersPerUnit(stage)
     matrix = T_world_body.astype(np.float64).copy()
     matrix[:3, :3] /= CM_PER_M * metres
@@ -85,10 +95,7 @@ def reference_rig(
 
 
 def author_identity(prim: Usd.Prim, body: SomaBody, identity: PreparedIdentity, member: int = 0) -> None:
-    """Give a referenced body the shape of an identity: bind and T-pose of the skeleton; rest points, skin of one LOD.
-
-    Other levels of detail keep their shape until an identity of theirs is authored. Skin weights are authored with the
-    points, because the body blends the 8 largest of up to 12 that the file has.
+    """Give a referenced body the shape of an identity, at the body's level of detail; see :func:`author_shape`.
 
     Args:
         prim: From :func:`reference_rig`.
@@ -97,36 +104,46 @@ def author_identity(prim: Usd.Prim, body: SomaBody, identity: PreparedIdentity, 
         member: Which one, where several are prepared.
 
     Raises:
+        InputRejected: There is no such member.
         RigMismatch: The body was made without twist helpers, or the level of detail is not on the stage.
     """
-    order = _rig_order(body)
-    one = _member(identity, member)
-    skeleton = identity_skeleton(body, one)
-    mesh = identity_mesh(body, one)
+    author_shape(prim, rig_shape(body, identity, member))
+
+
+def author_shape(prim: Usd.Prim, shape: RigShape) -> None:
+    """Write bind and T-pose of the skeleton, rest points and skin, as opinions of one level of detail's variant.
+
+    Other levels of detail keep theirs until they are authored too: each fits the skeleton to its own vertices, which
+    differs by about a millimetre. Skin weights are authored with the points, because the body blends the 8 largest of
+    up to 12 that the file has.
+
+    Args:
+        prim: From :func:`reference_rig`.
+        shape: From :func:`soma_isaac.sim.sinks.usd_rig_values.rig_shape`.
+
+    Raises:
+        RigMismatch: The level of detail is not on the stage.
+    """
     stage = prim.GetStage()
-    target = prim.GetVariantSets().GetVariantSet(LOD_VARIANTS)
-    selected = target.GetVariantSelection()
-    target.SetVariantSelection(body.lod)
-    shown = UsdGeom.Mesh(stage.GetPrimAtPath(_inside(prim, f"{MESHES}/{mesh.name}")))
-    if not shown:
-        raise RigMismatch(f"the prim {prim.GetPath()} has no mesh {mesh.name}")
-    bind, rest = skeleton.bind_T_world_joint[order], skeleton.rest_T_world_joint[order]
-    parents = body.rig.skeleton.parent_indices
-    skel = UsdSkel.Skeleton(stage.GetPrimAtPath(_inside(prim, SKELETON)))
-    skel.GetBindTransformsAttr().Set(_matrices(bind))
-    skel.GetRestTransformsAttr().Set(_matrices(local_transforms(rest, parents)))
-    points = mesh.points * CM_PER_M
-    shown.GetPointsAttr().Set(vectors(points))
-    shown.GetExtentAttr().Set(vectors(np.stack([points.min(0), points.max(0)])))
-    shown.GetNormalsAttr().Set(vectors(vertex_normals(mesh.points, mesh.triangles)))
-    binding = UsdSkel.BindingAPI(shown.GetPrim())
-    place = np.argsort(order)
-    width = mesh.joint_indices.shape[1]
-    joints = np.where(mesh.joint_weights > 0.0, place[mesh.joint_indices], 0).astype(np.int32)
-    binding.CreateJointIndicesPrimvar(False, width).Set(Vt.IntArray.FromNumpy(joints.ravel()))
-    weights = mesh.joint_weights.astype(np.float32)
-    binding.CreateJointWeightsPrimvar(False, width).Set(Vt.FloatArray.FromNumpy(weights.ravel()))
-    target.SetVariantSelection(selected)
+    variants = prim.GetVariantSets().GetVariantSet(LOD_VARIANTS)
+    selected = variants.GetVariantSelection()
+    variants.SetVariantSelection(shape.lod)
+    try:
+        mesh = UsdGeom.Mesh(stage.GetPrimAtPath(_inside(prim, f"{MESHES}/{shape.mesh_name}")))
+        if not mesh:
+            raise RigMismatch(f"the prim {prim.GetPath()} has no mesh {shape.mesh_name}")
+        with variants.GetVariantEditContext():
+            skeleton = UsdSkel.Skeleton(stage.GetPrimAtPath(_inside(prim, SKELETON)))
+            skeleton.GetBindTransformsAttr().Set(shape.bind)
+            skeleton.GetRestTransformsAttr().Set(shape.rest)
+            mesh.GetPointsAttr().Set(shape.points)
+            mesh.GetExtentAttr().Set(shape.extent)
+            mesh.GetNormalsAttr().Set(shape.normals)
+            binding = UsdSkel.BindingAPI(mesh.GetPrim())
+            binding.CreateJointIndicesPrimvar(False, shape.influences).Set(shape.joint_indices)
+            binding.CreateJointWeightsPrimvar(False, shape.influences).Set(shape.joint_weights)
+    finally:
+        variants.SetVariantSelection(selected)
 
 
 def author_motion(prim: Usd.Prim, body: SomaBody, animation: SkinAnimation, *, start: float = 0.0) -> None:
@@ -137,11 +154,26 @@ def author_motion(prim: Usd.Prim, body: SomaBody, animation: SkinAnimation, *, s
         body: What posed the clip, see :func:`soma_isaac.body.skin_animation.skin_animation`.
         animation: The clip, in the body's own Y-up world.
         start: s, time of the first frame.
+
+    Raises:
+        RigMismatch: The body was made without twist helpers.
     """
-    codes = (start + np.arange(animation.frame_count) / animation.fps) * prim.GetStage().GetTimeCodesPerSecond()
-    world = animation.T_world_joint[:, _rig_order(body)]
+    author_samples(prim, rig_motion(body, animation), start=start)
+
+
+def author_samples(prim: Usd.Prim, motion: RigMotion, *, start: float = 0.0) -> None:
+    """Write a clip that was made ready with :func:`soma_isaac.sim.sinks.usd_rig_values.rig_motion`.
+
+    Args:
+        prim: From :func:`reference_rig`.
+        motion: The clip.
+        start: s, time of the first frame.
+    """
+    codes = (start + np.arange(len(motion.poses)) / motion.fps) * prim.GetStage().GetTimeCodesPerSecond()
+    attributes = pose_attributes(prim)
     with Sdf.ChangeBlock():
-        _write_pose(prim, body, world, [Usd.TimeCode(code) for code in codes])
+        for code, pose in zip(codes, motion.poses, strict=True):
+            _set(attributes, pose, Usd.TimeCode(code))
 
 
 class UsdSkelSink:
@@ -163,8 +195,8 @@ class UsdSkelSink:
         """
         if len(prims) != len(group.rows):
             raise InputRejected(f"{len(prims)} prims do not fit {len(group.rows)} bodies")
-        self._prims = prims
-        self._order = _rig_order(group.body)
+        self._attributes = [pose_attributes(prim) for prim in prims]
+        self._order = rig_order(group.body)
         self._T_body_world = [rigid_inverse(_placement(prim)) for prim in prims]
 
     def write(self, group: PosedGroup, time_code: float | None = None) -> None:
@@ -177,45 +209,33 @@ class UsdSkelSink:
         time = Usd.TimeCode.Default() if time_code is None else Usd.TimeCode(time_code)
         world = np.concatenate([group.pose.transforms.numpy(), group.helpers.numpy()], axis=1)[:, self._order]
         with Sdf.ChangeBlock():
-            for prim, inverse, transforms in zip(self._prims, self._T_body_world, world, strict=True):
+            for attributes, inverse, transforms in zip(self._attributes, self._T_body_world, world, strict=True):
                 placed = inverse @ transforms.astype(np.float64)
                 placed[0] = transforms[0]
-                _write_pose(prim, group.body, placed[None], [time])
+                _set(attributes, joint_poses(group.body, placed[None])[0], time)
 
 
-def _write_pose(prim: Usd.Prim, body: SomaBody, world: np.ndarray, times: list[Usd.TimeCode]) -> None:
-    """Write joint transforms [T, J, 4, 4] m in the rig's order, and UsdSkel's bounds, at some times."""
-    quats_wxyz, translations = parent_relative(world, body.rig.skeleton.parent_indices)
-    stage = prim.GetStage()
-    animation = UsdSkel.Animation(stage.GetPrimAtPath(_inside(prim, ANIMATION)))
-    rotations_attr, translations_attr = animation.GetRotationsAttr(), animation.GetTranslationsAttr()
-    extent_attr = UsdGeom.Boundable(prim).GetExtentAttr()
-    joints = world[:, 1:, :3, 3]
-    bounds = np.stack([joints.min(axis=1) - _PADDING_M, joints.max(axis=1) + _PADDING_M], axis=1) * CM_PER_M
-    for frame, time in enumerate(times):
-        quats = np.ascontiguousarray(quats_wxyz[frame][:, [1, 2, 3, 0]], dtype=np.float32)
-        rotations_attr.Set(Vt.QuatfArray.FromNumpy(quats), time)
-        translations_attr.Set(vectors(translations[frame] * CM_PER_M), time)
-        extent_attr.Set(vectors(bounds[frame]), time)
+def pose_attributes(prim: Usd.Prim) -> tuple[Usd.Attribute, Usd.Attribute, Usd.Attribute]:
+    """Rotations, translations and bounds of a referenced body: what a pose is written to."""
+    animation = UsdSkel.Animation(prim.GetStage().GetPrimAtPath(_inside(prim, ANIMATION)))
+    return animation.GetRotationsAttr(), animation.GetTranslationsAttr(), UsdGeom.Boundable(prim).GetExtentAttr()
 
 
-def _rig_order(body: SomaBody) -> np.ndarray:
-    """Skinned joint [J] of each joint of the rig file."""
-    names = {name: slot for slot, name in enumerate(body.layout.joint_names)}
-    missing = [name for name in body.rig.skeleton.joint_names if name not in names]
-    if missing:
-        raise RigMismatch(f"the body does not pose the joint {missing[0]!r}; make it with twist")
-    return np.array([names[name] for name in body.rig.skeleton.joint_names])
+def _set(attributes: tuple[Usd.Attribute, Usd.Attribute, Usd.Attribute], pose: JointPose, time: Usd.TimeCode) -> None:
+    for attribute, value in zip(attributes, (pose.rotations, pose.translations, pose.extent), strict=True):
+        attribute.Set(value, time)
 
 
-def _member(identity: PreparedIdentity, member: int) -> PreparedIdentity:
-    if not 0 <= member < identity.count:
-        raise InputRejected(f"{identity.count} identities are prepared; there is no number {member}")
-    if identity.count == 1:
-        return identity
-    bind = identity.bind_T_world_joint[member : member + 1]
-    arrays = identity_rows(identity.arrays, member, member + 1)
-    return PreparedIdentity(bind, identity.lod, arrays, f"{identity.source} {member}")
+def _relative(stage: Usd.Stage, file: Path) -> str:
+    """Path of a file from the folder of the stage's edited layer, as USD anchors it there."""
+    layer = stage.GetEditTarget().GetLayer()
+    if layer.anonymous or not layer.realPath:
+        raise InputRejected("the edited layer is in memory only; save it before files are referred to relative to it")
+    try:
+        path = Path(os.path.relpath(file.resolve(), Path(layer.realPath).resolve().parent)).as_posix()
+    except ValueError as error:  # another drive, on Windows
+        raise InputRejected("cannot be referred to relative to the edited layer", str(file)) from error
+    return path if path.startswith("../") else f"./{path}"
 
 
 def _placement(prim: Usd.Prim) -> np.ndarray:
@@ -229,9 +249,3 @@ def _placement(prim: Usd.Prim) -> np.ndarray:
 def _inside(prim: Usd.Prim, path: str) -> str:
     """A path of the rig file below a prim that references it."""
     return str(prim.GetPath()) + path.removeprefix(SKEL_ROOT)
-
-
-def _matrices(columns: np.ndarray) -> Vt.Matrix4dArray:
-    rows = np.swapaxes(columns, 1, 2).copy()
-    rows[:, 3, :3] *= CM_PER_M
-    return Vt.Matrix4dArray.FromNumpy(rows)
