@@ -164,6 +164,8 @@ def author_motion(prim: Usd.Prim, body: SomaBody, animation: SkinAnimation, *, s
 def author_samples(prim: Usd.Prim, motion: RigMotion, *, start: float = 0.0) -> None:
     """Write a clip that was made ready with :func:`soma_isaac.sim.sinks.usd_rig_values.rig_motion`.
 
+    A single frame is written as the default value: it holds at all times.
+
     Args:
         prim: From :func:`reference_rig`.
         motion: The clip.
@@ -173,7 +175,7 @@ def author_samples(prim: Usd.Prim, motion: RigMotion, *, start: float = 0.0) -> 
     attributes = pose_attributes(prim)
     with Sdf.ChangeBlock():
         for code, pose in zip(codes, motion.poses, strict=True):
-            _set(attributes, pose, Usd.TimeCode(code))
+            _set(attributes, pose, Usd.TimeCode(code) if len(codes) > 1 else Usd.TimeCode.Default())
 
 
 class UsdSkelSink:
