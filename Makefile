@@ -14,7 +14,7 @@ export OMP_NUM_THREADS := 1
 # What must also run inside Isaac Sim 6 (Python 3.12), and with the older numpy: no pinocchio, no torch.
 TESTS312 := tests/math tests/rig tests/motion tests/kernels tests/body tests/formats tests/sim tests/ui tests/contracts/test_imports.py
 
-.PHONY: refs test test311 test312 lint peers bench clean
+.PHONY: refs test test311 test312 lint peers isaac bench clean
 REFS_OUT ?= out/g1_refs
 refs: $(VENV)/.ready
 	$(VENV)/bin/python scripts/prepare_g1_refs.py output.dir=$(REFS_OUT) replace=true
@@ -60,6 +60,21 @@ peers: $(PEERS:%=.venv-peers/%/.ready)
 	$(PYTHON311) -m venv .venv-peers/$*
 	.venv-peers/$*/bin/pip install --quiet --disable-pip-version-check -r $<
 	if test -f peers/$*.nodeps.txt; then .venv-peers/$*/bin/pip install --quiet --disable-pip-version-check --no-deps -r peers/$*.nodeps.txt; fi
+	@touch $@
+
+# Isaac Lab 3.0 without Kit, from the checkout that ISAACLAB_PATH names; nothing of it is installed or copied.
+ISAAC := .venv-isaac
+ISAACLAB_PACKAGES := isaaclab isaaclab_newton isaaclab_ovphysx isaaclab_physx isaaclab_assets isaaclab_contrib isaaclab_ov isaaclab_visualizers isaaclab_tasks
+ISAACLAB_PYTHONPATH = .:$(subst $(eval) ,:,$(ISAACLAB_PACKAGES:%=$(ISAACLAB_PATH)/source/%))
+isaac: $(if $(wildcard $(ISAACLAB_PATH)/source/isaaclab),$(ISAAC)/.ready)
+	@test -d "$(ISAACLAB_PATH)/source/isaaclab" || { echo "Set ISAACLAB_PATH to a checkout of Isaac Lab 3.0."; exit 2; }
+	PYTHONPATH="$(ISAACLAB_PYTHONPATH)" $(ISAAC)/bin/python -m pytest tests/isaac
+
+$(ISAAC)/.ready: tests/isaac/requirements.txt tests/isaac/requirements.nodeps.txt
+	@test -n "$(PYTHON311)" || { echo "Python 3.11 is needed and was not found; set PYTHON311=/path/to/python."; exit 2; }
+	$(PYTHON311) -m venv $(ISAAC)
+	$(ISAAC)/bin/pip install --quiet --disable-pip-version-check -r tests/isaac/requirements.txt
+	$(ISAAC)/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/isaac/requirements.nodeps.txt
 	@touch $@
 
 bench: $(VENV)/.ready

@@ -74,6 +74,13 @@ def resample_rotations(matrices: np.ndarray, fps: float, target_fps: float) -> n
     return matrix_from_quat_xyzw(quats_xyzw)
 
 
+def mean_of_steps(steps: np.ndarray) -> np.ndarray:
+    """Frame values [T, ...] from step values [T - 1, ...]: the mean of the neighbours, one step at the ends."""
+    if len(steps) == 0:
+        return np.zeros((1, *steps.shape[1:]))
+    return np.concatenate([steps[:1], 0.5 * (steps[1:] + steps[:-1]), steps[-1:]])
+
+
 def _spline(values: np.ndarray, fps: float, times: np.ndarray) -> np.ndarray:
     """Evaluate the interpolating cubic spline (not-a-knot ends) of frames ``values`` [T, ...] at ``times`` [s]."""
     if len(values) == 1:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from soma_isaac.errors import RigMismatch
+from soma_isaac.math.resample import mean_of_steps
 from soma_isaac.math.so3 import continuous_quats, matrix_from_quat_wxyz, quat_wxyz_from_matrix, rotvec_from_matrix
 from soma_isaac.motion.clip import ReferenceClip
 from soma_isaac.motion.robot import RobotMotion
@@ -39,9 +40,9 @@ def reference_clip(motion: RobotMotion, model: RobotModel) -> ReferenceClip:
     """
     joint_pos = joints_in_order(motion, model.joint_names)
     root_rot = matrix_from_quat_wxyz(motion.root_quat_wxyz)
-    joint_vel = _mean_of_steps(np.diff(joint_pos, axis=0) * motion.fps)
-    root_lin_vel = _mean_of_steps(np.diff(motion.root_pos, axis=0) * motion.fps)
-    root_ang_vel = _mean_of_steps(rotation_steps(root_rot) * motion.fps)
+    joint_vel = mean_of_steps(np.diff(joint_pos, axis=0) * motion.fps)
+    root_lin_vel = mean_of_steps(np.diff(motion.root_pos, axis=0) * motion.fps)
+    root_ang_vel = mean_of_steps(rotation_steps(root_rot) * motion.fps)
     body_pos, body_rot = model.body_poses(motion.root_pos, motion.root_quat_wxyz, joint_pos)
     body_lin_vel, body_ang_vel = model.body_twists(body_pos, body_rot, root_lin_vel, root_ang_vel, joint_vel)
     return ReferenceClip(
@@ -76,10 +77,3 @@ def joints_in_order(motion: RobotMotion, names: tuple[str, ...]) -> np.ndarray:
 def rotation_steps(rotations: np.ndarray) -> np.ndarray:
     """World-frame rotation vectors [T - 1, 3] in rad that turn each of the rotations [T, 3, 3] into the next."""
     return rotvec_from_matrix(rotations[1:] @ np.swapaxes(rotations[:-1], -1, -2))
-
-
-def _mean_of_steps(steps: np.ndarray) -> np.ndarray:
-    """Frame values [T, ...] from step values [T - 1, ...]: the mean of the neighbours, one step at the ends."""
-    if len(steps) == 0:
-        return np.zeros((1, *steps.shape[1:]))
-    return np.concatenate([steps[:1], 0.5 * (steps[1:] + steps[:-1]), steps[-1:]])

@@ -185,6 +185,11 @@ class BodyStepper:
         """[B] float64, s: where each body is in its clip."""
         return self._clocks.times
 
+    @property
+    def playing(self) -> wp.array:
+        """[B] int32: which clip each body plays."""
+        return self._clocks.clips
+
     def assign(
         self,
         ids: ArrayLike | None = None,

@@ -33,8 +33,8 @@ def test_the_layers_that_run_inside_the_simulation_import_without_torch_or_pinoc
         f"for name in {packages!r}:\n"
         "    package = importlib.import_module(name)\n"
         "    for module in pkgutil.walk_packages(package.__path__, name + '.'):\n"
-        # modules of gradients are torch by name; nothing else may need them
-        "        if not module.name.startswith('soma_isaac.body.torch_'):\n"
+        # modules of gradients are torch by name, and Isaac Lab's entities need Isaac Lab; nothing else may need them
+        "        if not module.name.startswith(('soma_isaac.body.torch_', 'soma_isaac.sim.isaaclab.')):\n"
         "            seen.append(importlib.import_module(module.name).__name__)\n"
         "context = sys.modules.get('warp._src.context') or sys.modules.get('warp.context')\n"
         "runtime = getattr(context, 'runtime', None)\n"
