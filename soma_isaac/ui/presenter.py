@@ -35,6 +35,7 @@ from soma_isaac.ui.choices import (
 from soma_isaac.ui.export import write_body
 from soma_isaac.ui.jobs import LIVE, FolderJob, g1_refs_command, jobs_python, render_bodies_command
 from soma_isaac.ui.plain_words import plain_words
+from soma_isaac.ui.stage_bodies import StageBodies, StagePort
 from soma_isaac.ui.state import PanelSettings, PanelState
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Presenter:
         settings: The configuration.
         draw: Makes pictures, in a thread; the real renderer by default.
         export: Writes a body, in a thread; gives one line about it. The real export by default.
+        stage: The application's stage, where it has one.
+
+    Attributes:
+        stage: What can be done to the stage, or ``None``.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Presenter:
         *,
         draw: Callable[[PreviewRequest], PreviewPicture] | None = None,
         export: Callable[[PreviewRequest, str, bool], str] | None = None,
+        stage: StagePort | None = None,
     ) -> None:
         self._settings = settings = PanelSettings() if settings is None else settings
         folder = settings.clips_folder or str(data_path("demo_clips"))
@@ -78,6 +84,7 @@ class Presenter:
         self._exports: LatestWorker[tuple[PreviewRequest, str, bool], str] = LatestWorker(
             lambda job: write(*job), "soma-export"
         )
+        self.stage = None if stage is None else StageBodies(stage)
         self._job: FolderJob | None = None
         self._asked: PreviewRequest | None = None
         self._listing.ask(folder)
@@ -272,6 +279,12 @@ class Presenter:
             self._change(exporting=True, message="", error="")
             self._exports.ask((self.request(), self.state.export_path, self.state.overwrite))
 
+    def add_to_stage(self) -> None:
+        """Put the body with the chosen motion or pose on the application's stage."""
+        if self.stage is not None:
+            self._change(message="", error="")
+            self.stage.add(self.request())
+
     def dismiss(self) -> None:
         """Take messages away."""
         self._change(message="", error="")
@@ -293,6 +306,8 @@ class Presenter:
             self._change(time=(state.time + elapsed_s * state.speed) % state.duration)
         self._collect()
         request = self.request()
+        if self.stage is not None:
+            self._tick_stage(self.stage, elapsed_s, request)
         if request != self._asked and not (self.state.playing and self._preview.busy):
             self._asked = request
             self._preview.ask(request)
@@ -303,8 +318,17 @@ class Presenter:
         """End everything that was started: threads, and a running job."""
         if self._job is not None:
             self._job.close()
+        if self.stage is not None:
+            self.stage.close()
         for worker in (self._preview, self._listing, self._exports):
             worker.close()
+
+    def _tick_stage(self, stage: StageBodies, elapsed_s: float, request: PreviewRequest) -> None:
+        stage.tick(elapsed_s, request)
+        self._change(stage=stage.state)
+        if stage.message or stage.error:
+            self._change(message=stage.message, error=stage.error)
+            stage.message = stage.error = ""
 
     def _collect(self) -> None:
         drawn = self._preview.take()

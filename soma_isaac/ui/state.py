@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from soma_isaac.ui.choices import STILL_POSES, BodyChoice, Clip, SliderSpec, ViewChoice
 from soma_isaac.ui.jobs import JobStatus
+from soma_isaac.ui.stage_bodies import StageState
 
 if TYPE_CHECKING:
     from soma_isaac.ui.preview import PreviewPicture
@@ -65,6 +66,7 @@ class PanelState:
         export_path: Where the export goes.
         overwrite: Whether the export may take the place of another file.
         exporting: Whether an export runs.
+        stage: What is on the application's stage; ``None`` where there is no stage.
         note: Something to know about the picture.
         message: How the last action ended.
         error: What went wrong, in plain words; empty if nothing did.
@@ -93,6 +95,7 @@ class PanelState:
     job: JobStatus = JobStatus()
     overwrite: bool = False
     exporting: bool = False
+    stage: StageState | None = None
     note: str = ""
     message: str = ""
     error: str = ""

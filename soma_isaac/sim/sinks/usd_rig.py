@@ -217,6 +217,30 @@ class UsdSkelSink:
                 _set(attributes, joint_poses(group.body, placed[None])[0], time)
 
 
+def author_pose(prim: Usd.Prim, pose: JointPose) -> None:
+    """Hold a referenced body in a pose, as default values of the stage's edit target.
+
+    Args:
+        prim: From :func:`reference_rig`.
+        pose: One of :func:`soma_isaac.sim.sinks.usd_rig_values.joint_poses`.
+    """
+    with Sdf.ChangeBlock():
+        _set(pose_attributes(prim), pose, Usd.TimeCode.Default())
+
+
+def open_rig() -> Sdf.Layer:
+    """Read the rig file that ships with soma_isaac; stages find it read already as long as the layer is held.
+
+    Raises:
+        InputRejected: USD cannot read it.
+    """
+    file = str(data_path("SOMA_template_rig.usda"))
+    layer = Sdf.Layer.FindOrOpen(file)
+    if layer is None:
+        raise InputRejected("is no USD file", file)
+    return layer
+
+
 def pose_attributes(prim: Usd.Prim) -> tuple[Usd.Attribute, Usd.Attribute, Usd.Attribute]:
     """Rotations, translations and bounds of a referenced body: what a pose is written to."""
     animation = UsdSkel.Animation(prim.GetStage().GetPrimAtPath(_inside(prim, ANIMATION)))
