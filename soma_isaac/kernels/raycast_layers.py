@@ -18,6 +18,9 @@ NOTHING, FLOOR = -1, -2
 """Faces of pixels that show the sky or the floor."""
 
 FLOOR_TILE = wp.constant(0.5)
+HAZE = wp.constant(22.0)
+"""Distance [m] at which a third of the floor's colour is left."""
+
 CONTRAST = wp.constant(0.05)
 """Largest difference of a colour channel between neighbours that is left as it is."""
 
@@ -110,8 +113,8 @@ def _floor_color(
     shade = wp.where((tile & 1) == 0, 0.66, 0.58)
     lit = _in_sun(mesh, point, wp.vec3(0.0, 0.0, 1.0), to_sun)
     color = (sky * 0.40 + sun * (0.62 * lit * to_sun[2])) * shade
-    fade = wp.min(1.0, reach / 16.0)
-    return color * (1.0 - fade) + background * fade
+    clear = wp.exp(-(reach / HAZE) * (reach / HAZE))
+    return color * clear + background * (1.0 - clear)
 
 
 @wp.func

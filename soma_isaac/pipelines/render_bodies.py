@@ -24,10 +24,12 @@ from soma_isaac.pipelines.render_bodies_config import (
     job_settings,
 )
 from soma_isaac.pipelines.run_config import MOTION_SUFFIXES, REFUSED_SUFFIXES, skipped_name
+from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.render.plan import ClipFile, SceneChoices, Shot, scene_parts, shots_of_scene
 from soma_isaac.rig.skeleton import data_path
 
 CONVERTER = "soma_isaac.pipelines.render_bodies_shot:render_shot"
+ISAAC_CONVERTER = "soma_isaac.kit.replicator:render_shot"
 DEMO_CLIPS = "demo_clips"
 SHOTS_FOLDER = "shots"
 CODE_PARTS = (
@@ -50,6 +52,7 @@ DATA_FILES = (
     "SOMA_correctives.safetensors",
 )
 LIBRARIES = ("numpy", "scipy", "warp-lang", "anny")
+RENDERER_LIBRARY = {"newton": "newton", "isaac": "isaacsim"}
 
 
 def plan_render_bodies(config: RenderBodiesConfig) -> tuple[FolderPlan, dict[str, bytes]]:
@@ -64,8 +67,7 @@ def plan_render_bodies(config: RenderBodiesConfig) -> tuple[FolderPlan, dict[str
         MissingDependency: Bodies of Anny are asked for and the package is not installed.
     """
     check_config(config)
-    if "anny" in config.bodies.kinds and importlib.util.find_spec("anny") is None:
-        raise MissingDependency("anny", "bodies.kinds with anny", "pip install 'soma_isaac[anny]'")
+    _check_packages(config)
     out = Path(config.output.dir).expanduser().resolve()
     if out.exists() and not out.is_dir():
         raise InputRejected("is a file; output.dir= takes a folder", str(out))
@@ -74,7 +76,8 @@ def plan_render_bodies(config: RenderBodiesConfig) -> tuple[FolderPlan, dict[str
     found = [FoundInput(name, len(data), sha256_of_bytes(data)) for name, data in files.items()]
     settings = job_settings(config)
     digest = settings_digest(settings | {"shots": {item.input: item.sha256 for item in found}})
-    code = code_digest(CODE_PARTS, tuple(data_path(name) for name in DATA_FILES), LIBRARIES)
+    libraries = (*LIBRARIES, *(RENDERER_LIBRARY[name] for name in RENDERER_LIBRARY if name == config.renderer))
+    code = code_digest(CODE_PARTS, tuple(data_path(name) for name in DATA_FILES), libraries)
     entries = build_plan(
         found, lambda name: _output_names(shots[name], config.outputs), (settings_digest(settings), code)
     )
@@ -82,16 +85,16 @@ def plan_render_bodies(config: RenderBodiesConfig) -> tuple[FolderPlan, dict[str
     return FolderPlan(entries, out / SHOTS_FOLDER / digest[:16], out, digest, settings), files
 
 
-def run_render_bodies(config: RenderBodiesConfig, stream: TextIO, converter: str = CONVERTER) -> FolderReport:
+def run_render_bodies(config: RenderBodiesConfig, stream: TextIO, converter: str | None = None) -> FolderReport:
     """Plan, render, record, report; resumes what an earlier run in the same folder left.
 
     Args:
         config: The settings.
         stream: Where progress is shown.
-        converter: ``module:function`` that the workers call per shot.
+        converter: ``module:function`` that the workers call per shot; the renderer's own without it.
 
     Raises:
-        ConfigRefused, InputRejected, MissingDependency: As `plan_render_bodies`.
+        ConfigRefused, InputRejected, MissingDependency: As `plan_render_bodies`; also a device that is not here.
         OutputConflict: Outputs of other settings are in the way.
         OutputLocked, LedgerCorrupt, DiskRefused, WorkersUnusable: The machine, not a shot; the run can be resumed.
         OSError: The disk refused the plan.
@@ -99,12 +102,38 @@ def run_render_bodies(config: RenderBodiesConfig, stream: TextIO, converter: str
     plan, files = plan_render_bodies(config)
     if config.dry_run:
         return dry_run_folder(plan, config, stream)
+    _check_device(config)
     plan.out.mkdir(parents=True, exist_ok=True)
     folder = folder_inside(plan.out, plan.source.relative_to(plan.out).as_posix())
     for name, data in files.items():
         if not (folder / name).is_file() or (folder / name).read_bytes() != data:
             write_file(folder / name, data)
+    if converter is None:
+        converter = ISAAC_CONVERTER if config.renderer == "isaac" else CONVERTER
     return run_folder(plan, config, stream, converter, partial(_write_report, config, stream))
+
+
+def _check_device(config: RenderBodiesConfig) -> None:
+    """Refuse a device that is not here before every shot does; only now, because asking for it starts Warp."""
+    from soma_isaac.body.inputs import warp_device
+
+    hush_warp()
+    try:
+        warp_device(config.device)
+    except InputRejected as error:
+        raise ConfigRefused(f"device: {error.reason}") from error
+
+
+def _check_packages(config: RenderBodiesConfig) -> None:
+    """Look for what is optional before any work, without importing it."""
+    for wanted, package, purpose, install in (
+        ("anny" in config.bodies.kinds, "anny", "bodies.kinds with anny", "pip install 'soma_isaac[anny]'"),
+        (config.renderer == "newton", "newton", "renderer=newton", "pip install 'soma_isaac[newton]'"),
+        (config.renderer == "isaac", "isaacsim", "renderer=isaac", "run this script with Isaac Sim's python.sh"),
+        (config.video, "av", "video=true", "pip install 'soma_isaac[video]'"),
+    ):
+        if wanted and importlib.util.find_spec(package) is None:
+            raise MissingDependency(package, purpose, install)
 
 
 def _write_report(
@@ -113,6 +142,10 @@ def _write_report(
     from soma_isaac.pipelines.render_bodies_report import write_render_report
 
     path, line = write_render_report(plan, records)
+    if config.video:
+        from soma_isaac.pipelines.render_bodies_video import write_videos
+
+        line += f"; {write_videos(plan, records, config.fps)} videos"
     if not config.quiet:
         stream.write(line + "\n")
     return path

@@ -14,6 +14,7 @@ LAYERS = ("rgb", "depth", "normals", "parts", "instances")
 OUTPUTS = (*LAYERS, "annotations")
 KINDS = ("preset", "sampled", "anny")
 LODS = ("mid", "low", "xlo")
+RENDERERS = ("raycast", "newton", "isaac")
 SIDE_RANGE = (16, 8192)
 SHOT_PIXELS = 16_000_000
 """Pixels of all pictures that one job holds in memory, unless one frame alone has more."""
@@ -51,10 +52,12 @@ class RenderBodiesConfig(FolderRunConfig):
             ``source.up_axis`` say what the files do not.)
         frames: Frames per scene.
         fps: Frames per second of the clips' time.
-        camera: ``front``, ``orbitN`` or ``randomN``.
+        camera: ``front``, ``turn``, ``orbitN`` or ``randomN``.
         vertical_fov: Field of view [rad].
         size: Width and height of a picture in pixels.
         outputs: What to write, of ``OUTPUTS``.
+        renderer: ``raycast`` (the package's own), ``newton`` (the extra of that name) or ``isaac`` (inside Isaac Sim).
+        video: Make an MP4 of every scene and camera from its pictures (the extra ``video``).
         seed: Decides everything that is left to chance.
         device: Warp device, e.g. ``cpu`` or ``cuda:0``.
     """
@@ -68,6 +71,8 @@ class RenderBodiesConfig(FolderRunConfig):
     vertical_fov: float = 0.6
     size: list[int] = field(default_factory=lambda: [256, 256])
     outputs: list[str] = field(default_factory=lambda: list(OUTPUTS))
+    renderer: str = "raycast"
+    video: bool = False
     seed: int = 0
     device: str = "cpu"
 
@@ -90,6 +95,10 @@ def check_config(config: RenderBodiesConfig) -> None:
             raise ConfigRefused(f"{key}: name one or more of {', '.join(known)}, each once")
     if config.bodies.lod not in LODS:
         raise ConfigRefused(f"bodies.lod: {config.bodies.lod!r} is none of {', '.join(LODS)}")
+    if config.renderer not in RENDERERS:
+        raise ConfigRefused(f"renderer: unknown {config.renderer!r}; {nearest(config.renderer, RENDERERS)}")
+    if config.video and "rgb" not in config.outputs:
+        raise ConfigRefused("video: it is made of the pictures; add rgb to outputs")
     if len(config.size) != 2 or not all(SIDE_RANGE[0] <= side <= SIDE_RANGE[1] for side in config.size):
         raise ConfigRefused(f"size: {config.size!r}; write [width,height], each {SIDE_RANGE[0]} to {SIDE_RANGE[1]}")
     for key, value, ok in (
@@ -106,7 +115,12 @@ def check_config(config: RenderBodiesConfig) -> None:
 
 def job_settings(config: RenderBodiesConfig) -> dict[str, Any]:
     """What the bytes depend on besides the shots and the choice of outputs: JSON values."""
-    return {"source_fps": config.source.fps, "up_axis": config.source.up_axis, "device": config.device}
+    return {
+        "source_fps": config.source.fps,
+        "up_axis": config.source.up_axis,
+        "device": config.device,
+        "renderer": config.renderer,
+    }
 
 
 def frames_per_shot(config: RenderBodiesConfig, view_count: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,17 @@ from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.render_bodies_config import LAYERS
 from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.render.annotations import body_records, header, image_record
-from soma_isaac.render.cameras import fitted_camera
+from soma_isaac.render.cameras import turning_cameras
 from soma_isaac.render.plan import ClipFile, Shot
 from soma_isaac.render.posing import PosedScene, make_layers
-from soma_isaac.render.renderer import BodySurface, ImageLayers, RayCastRenderer, Renderer, body_surface
+from soma_isaac.render.renderer import (
+    BodySurface,
+    ImageLayers,
+    MakeRenderer,
+    Renderer,
+    body_surface,
+    make_renderer,
+)
 from soma_isaac.render.scene import Camera
 
 ZLIB_LEVEL = 6
@@ -46,6 +54,16 @@ def render_shot(job: ConversionJob) -> ConvertedClip:
         InputRejected: A clip cannot be read or is not the one that was planned.
         MissingDependency: An identity model's package is not installed.
     """
+    return render_shot_with(job, make_renderer)
+
+
+def render_shot_with(job: ConversionJob, make: MakeRenderer) -> ConvertedClip:
+    """Render one shot; see `render_shot`.
+
+    Args:
+        job: What to render.
+        make: Gives the renderer of the name that the settings have.
+    """
     started = time.process_time()
     hush_warp()
     shot = Shot.from_json(Path(job.source).read_bytes())
@@ -54,37 +72,45 @@ def render_shot(job: ConversionJob) -> ConvertedClip:
     options = (job.settings["source_fps"], job.settings["up_axis"])
     scene = PosedScene(shot, layers, lambda clip: _motion(clip, *options))
     points = scene.joints_over_time().reshape(-1, 3)
-    cameras = [
-        fitted_camera(points, view.azimuth, view.elevation, view.vertical_fov, shot.size, JOINT_MARGIN_M)
-        for view in shot.views
-    ]
     any_layer = next(iter(layers.values()))
-    renderer = RayCastRenderer(shot.bodies, _surface(any_layer, shot.lod), shot.light, device)
-    files, record = _pictures(shot, scene, cameras, renderer, frozenset(job.outputs))
+    surface = _surface(any_layer, shot.lod)
+    with closing(make(job.settings["renderer"], shot.bodies, surface, shot.light, device)) as renderer:
+        files, record = _pictures(shot, scene, shot_cameras(shot, points), renderer, frozenset(job.outputs))
     for name in job.outputs:
         if name.startswith("annotations/"):
             files[name] = json.dumps(record, sort_keys=True, allow_nan=False).encode("ascii") + b"\n"
     cpu_s = time.process_time() - started
-    return ConvertedClip(files, {"pictures": shot.count * len(cameras), "cpu_s": round(cpu_s, 4)})
+    return ConvertedClip(files, {"pictures": shot.count * len(shot.views), "cpu_s": round(cpu_s, 4)})
+
+
+def shot_cameras(shot: Shot, points: np.ndarray) -> list[list[Camera]]:
+    """The cameras of each of the shot's frames; ``points`` [N, 3] m of all the scene's frames are in their pictures."""
+    per_view = []
+    for view in shot.views:
+        # a camera that does not turn is fitted once
+        azimuths = view.azimuths(shot.scene_frames) if view.turn else [view.azimuth]
+        cameras = turning_cameras(points, azimuths, view.elevation, view.vertical_fov, shot.size, JOINT_MARGIN_M)
+        per_view.append(cameras if view.turn else cameras * shot.scene_frames)
+    return [[cameras[frame] for cameras in per_view] for frame in range(shot.first, shot.first + shot.count)]
 
 
 def _pictures(
-    shot: Shot, scene: PosedScene, cameras: list[Camera], renderer: Renderer, wanted: frozenset[str]
+    shot: Shot, scene: PosedScene, cameras: list[list[Camera]], renderer: Renderer, wanted: frozenset[str]
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Files of the layers that are wanted, and the shot's COCO record."""
     files: dict[str, bytes] = {}
     images: list[dict[str, Any]] = []
     bodies: list[dict[str, Any]] = []
     names = iter(shot.image_names())
-    for frame in range(shot.first, shot.first + shot.count):
+    for frame, now in enumerate(cameras, start=shot.first):
         posed = scene.frame(frame)
-        for view, layers in enumerate(renderer.render(posed.vertices, posed.normals, cameras, shot.size)):
+        for view, layers in enumerate(renderer.render(posed.vertices, posed.normals, now, shot.size)):
             name = next(names)
             paths = {layer: f"{layer}/{name}.png" for layer in LAYERS if f"{layer}/{name}.png" in wanted}
             for layer, path in paths.items():
                 files[path] = png_bytes(layer_pixels(layers, layer), ZLIB_LEVEL)
-            images.append(image_record(shot, frame, view, cameras[view], paths))
-            bodies.extend(body_records(shot, frame, view, cameras[view], posed, layers))
+            images.append(image_record(shot, frame, view, now[view], paths))
+            bodies.extend(body_records(shot, frame, view, now[view], posed, layers))
     return files, {**header(), "images": images, "annotations": bodies}
 
 

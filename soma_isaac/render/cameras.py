@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,23 +11,30 @@ import numpy as np
 from soma_isaac.errors import InputRejected
 from soma_isaac.render.scene import Camera
 
-RIGS = "front, orbitN or randomN with N from 1 to 64, e.g. orbit4"
+RIGS = "front, turn, orbitN or randomN with N from 1 to 64, e.g. orbit4"
+TURN = "turn"
+"""The rig of one camera that goes once around the bodies while the scene's frames pass."""
+
 FILL = 0.95
 """Share of the picture that the bodies fill at most."""
+
+TURN_SAMPLES = 48
+"""Azimuths, at most, at which a turning camera's distance is found; between them `FILL` leaves room."""
 
 
 def view_angles(rig: str, generator: np.random.Generator) -> list[tuple[float, float]]:
     """Azimuth and elevation [rad] of each camera of a rig.
 
     Args:
-        rig: ``front`` for one camera on the +X side, ``orbitN`` for N around them at one elevation, ``randomN``
-            for N anywhere between 0 and 60 degrees above the floor.
+        rig: ``front`` for one camera on the +X side, ``turn`` for one that begins there and goes around them,
+            ``orbitN`` for N around them at one elevation, ``randomN`` for N anywhere between 0 and 60 degrees above
+            the floor.
         generator: Source of chance.
 
     Raises:
         InputRejected: There is no such rig.
     """
-    match = re.fullmatch(r"(?:(front)|(orbit|random)([1-9]\d?))", rig)
+    match = re.fullmatch(r"(?:(front|turn)|(orbit|random)([1-9]\d?))", rig)
     count = int(match[3]) if match is not None and match[3] else 1
     if match is None or count > 64:
         raise InputRejected(f"{rig!r} is none of {RIGS}")
@@ -55,18 +62,37 @@ def fitted_camera(
         size: (width, height) in pixels.
         margin: What to leave around each point [m].
     """
+    return turning_cameras(points, [azimuth], elevation, vertical_fov, size, margin)[0]
+
+
+def turning_cameras(
+    points: np.ndarray,
+    azimuths: Sequence[float],
+    elevation: float,
+    vertical_fov: float,
+    size: tuple[int, int],
+    margin: float,
+) -> list[Camera]:
+    """Cameras at these azimuths, all as far away as the one that needs it most; see `fitted_camera`."""
     low, high = points.min(axis=0), points.max(axis=0)
     aim = 0.5 * (low + high)
-    flat = np.cos(elevation)
-    back = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)])
-    _, right, up, _ = Camera(_triple(aim + back), _triple(aim), vertical_fov).axes()
-    half = np.tan(0.5 * vertical_fov)
-    right, up = right / half, up / half
     local = points - aim
-    # A point is in the picture if its distance from the axis is at most half the field's width at its depth.
-    across = (np.abs(local @ right) + margin) * size[1] / size[0]
-    reach = np.maximum(np.abs(local @ up) + margin, across) / (half * FILL) + local @ back
-    return Camera(_triple(aim + back * float(reach.max())), _triple(aim), vertical_fov)
+    half = np.tan(0.5 * vertical_fov)
+    backs = [_back(azimuth, elevation) for azimuth in azimuths]
+    distance = 0.0
+    for back in backs[:: -(-len(backs) // TURN_SAMPLES)]:
+        _, right, up, _ = Camera(_triple(aim + back), _triple(aim), vertical_fov).axes()
+        right, up = right / half, up / half
+        # A point is in the picture if its distance from the axis is at most half the field's width at its depth.
+        across = (np.abs(local @ right) + margin) * size[1] / size[0]
+        reach = np.maximum(np.abs(local @ up) + margin, across) / (half * FILL) + local @ back
+        distance = max(distance, float(reach.max()))
+    return [Camera(_triple(aim + back * distance), _triple(aim), vertical_fov) for back in backs]
+
+
+def _back(azimuth: float, elevation: float) -> np.ndarray:
+    flat = np.cos(elevation)
+    return np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)])
 
 
 def camera_points(points: np.ndarray, camera: Camera) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from soma_isaac.render.cameras import view_angles
+from soma_isaac.render.cameras import TURN, view_angles
 
 Rgb = tuple[float, float, float]
 
@@ -35,7 +35,7 @@ PHENOTYPE_RANGES = ((0.0, 1.0), (0.0, 1.0), (0.2, 0.9), (0.1, 1.0), (0.2, 0.8), 
 
 SAMPLE_DEVIATION = 1.4
 SAMPLE_LIMIT = 2.5
-"""Sampled shapes are spread wider than the population, so that few pictures show different builds; none beyond this limit."""
+"""Spread of sampled shapes, wider than the population's so that few pictures show different builds, and its limit."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,17 @@ class ViewSpec:
     Attributes:
         azimuth, elevation: Where it stands, seen from the bodies [rad].
         vertical_fov: [rad].
+        turn: How far it goes around the bodies while the scene's frames pass [rad].
     """
 
     azimuth: float
     elevation: float
     vertical_fov: float
+    turn: float = 0.0
+
+    def azimuths(self, frame_count: int) -> list[float]:
+        """Azimuth [rad] in each of the scene's frames; the frame after the last would be where the turn ends."""
+        return [self.azimuth + self.turn * frame / frame_count for frame in range(frame_count)]
 
 
 @dataclass(frozen=True)
@@ -221,8 +227,9 @@ def scene_parts(
     first = scene * choices.per_scene
     bodies = tuple(_body(choices, generator, first + number, places[number]) for number in range(body_count))
     light = _light(generator)
+    turn = _short(2.0 * np.pi) if choices.rig == TURN else 0.0
     views = tuple(
-        ViewSpec(_short(azimuth), _short(elevation), choices.vertical_fov)
+        ViewSpec(_short(azimuth), _short(elevation), choices.vertical_fov, turn)
         for azimuth, elevation in view_angles(choices.rig, generator)
     )
     return bodies, light, views

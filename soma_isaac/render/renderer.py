@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,6 +84,38 @@ def body_surface(mesh: SkinnedMesh, skeleton: Skeleton) -> BodySurface:
     return BodySurface(mesh.triangles, parts, piece_weights(mesh, skeleton))
 
 
+MakeRenderer = Callable[[str, Sequence[BodySpec], BodySurface, LightSpec, str], Renderer]
+"""Gives a renderer by name for a scene's bodies, their surface, its light and a Warp device."""
+
+
+def make_renderer(
+    name: str, bodies: Sequence[BodySpec], surface: BodySurface, light: LightSpec, device: str
+) -> Renderer:
+    """A renderer that runs without Isaac Sim: ``raycast`` or ``newton``.
+
+    Raises:
+        MissingDependency: Newton is not installed.
+        ValueError: There is no such renderer.
+    """
+    if name == "raycast":
+        return RayCastRenderer(bodies, surface, light, device)
+    if name == "newton":
+        from soma_isaac.render.newton_camera import NewtonRenderer
+
+        return NewtonRenderer(bodies, surface, light, device)
+    raise ValueError(f"{name!r} is neither raycast nor newton")
+
+
+def check_frame(vertices: np.ndarray, normals: np.ndarray, body_count: int) -> None:
+    """Refuse arrays that are not those of so many bodies.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if vertices.ndim != 3 or len(vertices) != body_count or vertices.shape != normals.shape:
+        raise ValueError(f"vertices {vertices.shape} and normals {normals.shape} of {body_count} bodies")
+
+
 class RayCastRenderer:
     """Casts rays with Warp's own tree over one mesh that holds all bodies; the tree is built once and then refitted.
 
@@ -127,8 +159,7 @@ class RayCastRenderer:
         Raises:
             ValueError: The arrays do not fit the bodies.
         """
-        if vertices.ndim != 3 or len(vertices) != self._body_count or vertices.shape != normals.shape:
-            raise ValueError(f"vertices {vertices.shape} and normals {normals.shape} of {self._body_count} bodies")
+        check_frame(vertices, normals, self._body_count)
         points = np.ascontiguousarray(vertices, np.float32).reshape(-1, 3)
         if self._mesh is None:
             starts = np.arange(self._body_count, dtype=np.int32)[:, None, None] * vertices.shape[1]

@@ -18,7 +18,7 @@ from soma_isaac.batch.audit import verify_folder
 from soma_isaac.errors import InputRejected, MissingDependency
 from soma_isaac.formats.png import read_png
 from soma_isaac.math.so3 import matrix_from_rotvec
-from soma_isaac.pipelines import folder_run
+from soma_isaac.pipelines import folder_run, render_bodies_shot
 from soma_isaac.pipelines.config import ConfigRefused
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.render_bodies import plan_render_bodies, run_render_bodies
@@ -34,6 +34,7 @@ from soma_isaac.pipelines.run_config import OutputConfig, SourceConfig
 from soma_isaac.render.parts import JOINT_PARTS
 from soma_isaac.render.plan import Shot
 from soma_isaac.render.posing import PosedScene, make_layers
+from soma_isaac.render.renderer import BodySurface, make_renderer
 from soma_isaac.rig.skeleton import POSE_JOINT_NAMES, data_path, forward_kinematics
 from tests.recovery.driver import InlineSupervisor
 
@@ -270,6 +271,8 @@ def test_only_what_is_asked_for_is_written(run, tmp_path):
         ({"bodies": BodiesConfig(lod="high")}, "mid, low, xlo"),
         ({"bodies": BodiesConfig(count=0)}, "bodies.count"),
         ({"bodies": BodiesConfig(per_scene=0)}, "bodies.per_scene"),
+        ({"renderer": "newtons"}, "did you mean 'newton'?"),
+        ({"video": True, "outputs": ["depth"]}, "add rgb to outputs"),
         ({"size": [256]}, "[width,height]"),
         ({"size": [8, 8]}, "[width,height]"),
         ({"frames": 0}, "frames"),
@@ -293,8 +296,83 @@ def test_what_is_not_there_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputRejected, match="motion= takes them"):
         plan_render_bodies(RenderBodiesConfig(motion=str(tmp_path)))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingDependency, match="anny"):
-        plan_render_bodies(RenderBodiesConfig(bodies=BodiesConfig(kinds=["anny"])))
+    for keys, package in (
+        ({"bodies": BodiesConfig(kinds=["anny"])}, r"soma_isaac\[anny\]"),
+        ({"renderer": "newton"}, r"soma_isaac\[newton\]"),
+        ({"renderer": "isaac"}, "python.sh"),
+        ({"video": True}, r"soma_isaac\[video\]"),
+    ):
+        with pytest.raises(MissingDependency, match=package):
+            plan_render_bodies(RenderBodiesConfig(**keys))
+
+
+def test_a_device_that_is_not_here_is_refused_before_any_shot_is(run, tmp_path):
+    with pytest.raises(ConfigRefused, match="device: Warp has no device 'cuda:77'; there are cpu"):
+        run(tmp_path / "out", device="cuda:77")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_device_reaches_bodies_and_renderer(run, tmp_path, monkeypatch):
+    """On a machine without a GPU: both are asked for the device that the key names."""
+    asked = []
+    monkeypatch.setattr("soma_isaac.body.inputs.warp_device", lambda name: asked.append(name))
+    monkeypatch.setattr(
+        render_bodies_shot, "make_layers", lambda models, lod, correctives, device: asked.append(device) or stop()
+    )
+
+    def stop():
+        raise InputRejected("far enough")
+
+    render_bodies_shot._layers.cache_clear()
+    run(tmp_path / "out", count=1, device="cuda:77")
+    assert asked == ["cuda:77", "cuda:77"]
+    shot = Shot.from_json(next((tmp_path / "out" / "shots").rglob("*.json")).read_bytes())
+    skin = np.eye(3, 7, dtype=np.float32)
+    surface = BodySurface(np.array([[0, 1, 2]], np.int32), np.ones(1, np.uint8), skin)
+    with pytest.raises((ValueError, RuntimeError), match="cuda:77"):
+        make_renderer("raycast", shot.bodies, surface, shot.light, "cuda:77")
+
+
+def test_a_video_shows_a_scene_all_around(run, tmp_path):
+    av = pytest.importorskip("av")
+    out = tmp_path / "out"
+    keys = {"count": 2, "frames": 6, "fps": 12.0, "camera": "turn", "video": True, "size": [96, 65]}
+    report, said = run(out, **keys)
+    assert report.exit_code == 0 and "2 videos" in said
+    first, second = (out / "video" / f"s0000{scene}_c00.mp4" for scene in (0, 1))
+    with av.open(str(first)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert container.streams.video[0].average_rate == 12
+    pictures = [read_png(out / "rgb" / f"s00000_f{frame:05d}_c00.png") for frame in range(6)]
+    assert len(frames) == 6 and frames[0].shape == (66, 96, 3)
+    differences = np.array([[np.abs(f[:65].astype(int) - p).mean() for p in pictures] for f in frames])
+    assert (differences.argmin(axis=1) == np.arange(6)).all()
+    record, _ = coco(out)
+    images = [image for image in record["images"] if image["scene"] == 0]
+    # the camera goes around the bodies: once per scene, always as far away, and annotations follow it
+    places = [-np.array(image["R_camera_world"]).T @ np.array(image["t_camera_world"]) for image in images]
+    directions = [np.arctan2(row[1], row[0]) for row in (-np.array(image["R_camera_world"])[2] for image in images)]
+    np.testing.assert_allclose(np.diff(np.unwrap(directions)), 2 * np.pi / 6, atol=1e-3)
+    np.testing.assert_allclose([place[2] for place in places], places[0][2], atol=1e-3)
+    for body in record["annotations"]:
+        assert body["num_keypoints"] == 77
+    # a second run leaves videos alone that are not older than their pictures, and makes the others again
+    data, stamp = first.read_bytes(), first.stat().st_mtime_ns
+    second.unlink()
+    run(out, **keys)
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == (data, stamp) and second.is_file()
+
+
+def test_a_scene_that_is_not_whole_gets_no_video(run, tmp_path):
+    pytest.importorskip("av")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.npz").write_bytes((CLIPS / "wave.npz").read_bytes())
+    (folder / "b.npz").write_bytes(b"no archive")
+    report, _ = run(tmp_path / "out", count=4, lod="xlo", motion=str(folder), video=True, camera="front", size=[32, 32])
+    done = {name[:6] for name, record in report.records.items() if record.state == "done"}
+    assert 0 < len(done) < 4
+    assert {path.stem for path in (tmp_path / "out" / "video").iterdir()} == {f"{scene}_c00" for scene in done}
 
 
 def test_the_script(tmp_path):

@@ -9,11 +9,11 @@ from soma_isaac.body.identities.presets import preset
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.render.annotations import joint_flags, run_lengths
-from soma_isaac.render.cameras import camera_points, fitted_camera, intrinsics, project, view_angles
+from soma_isaac.render.cameras import camera_points, fitted_camera, intrinsics, project, turning_cameras, view_angles
 from soma_isaac.render.clothes import PIECES, piece_colors, triangle_pieces
 from soma_isaac.render.contact_sheet import contact_sheet, reduced
 from soma_isaac.render.parts import JOINT_PARTS, PART_NAMES, triangle_parts
-from soma_isaac.render.plan import ClipFile, SceneChoices, Shot, scene_parts, shots_of_scene
+from soma_isaac.render.plan import ClipFile, SceneChoices, Shot, ViewSpec, scene_parts, shots_of_scene
 from soma_isaac.render.renderer import BodySurface, RayCastRenderer, body_surface
 from soma_isaac.render.scene import Camera, SceneMesh, render_scene, vertex_normals
 from soma_isaac.render.shapes import capsule_mesh
@@ -182,7 +182,7 @@ def test_every_pixel_shows_the_piece_that_weighs_most():
     assert blue.sum() > 50 and red.sum() > 50 and (blue | red).sum() > 0.9 * on.sum()
 
 
-@pytest.mark.parametrize("rig,count", [("front", 1), ("orbit4", 4), ("random7", 7)])
+@pytest.mark.parametrize("rig,count", [("front", 1), ("turn", 1), ("orbit4", 4), ("random7", 7)])
 def test_fitted_cameras_see_every_point(rig, count):
     generator = np.random.default_rng(1)
     points = generator.uniform([-0.8, -0.5, 0.0], [0.8, 0.5, 1.8], (200, 3))
@@ -195,6 +195,24 @@ def test_fitted_cameras_see_every_point(rig, count):
             assert camera.position[2] > 0.0
             assert (pixels > -0.5).all() and (pixels < np.array(size) - 0.5).all()
             assert (np.ptp(pixels, axis=0) / size).max() > 0.6  # and no farther away than needed
+
+
+def test_a_turning_camera_sees_every_point_from_everywhere_and_keeps_its_distance():
+    generator = np.random.default_rng(2)
+    points = generator.uniform([-1.5, -0.2, 0.0], [1.5, 0.2, 1.8], (200, 3))
+    angles = np.linspace(0.0, 2.0 * np.pi, 200, endpoint=False)
+    cameras = turning_cameras(points, angles, 0.2, 0.6, (90, 60), 0.05)
+    centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
+    assert np.ptp([np.linalg.norm(camera.position - centre) for camera in cameras]) < 1e-9
+    spans = []
+    for camera in cameras:
+        pixels = project(points, camera, (90, 60))
+        assert (pixels > -0.5).all() and (pixels < np.array([89.5, 59.5])).all()
+        spans.append((np.ptp(pixels, axis=0) / (90, 60)).max())
+    assert max(spans) > 0.6
+    view = ViewSpec(0.5, 0.2, 0.6, 2.0 * np.pi)
+    np.testing.assert_allclose(np.diff(view.azimuths(8)), np.pi / 4.0)
+    assert scene_parts(replace(CHOICES, rig="turn"), 0, 1)[2][0].turn == pytest.approx(2.0 * np.pi, abs=1e-5)
 
 
 @pytest.mark.parametrize("rig", ["orbit", "orbit0", "orbit65", "above", "front2", "orbit4x", ""])
