@@ -1,4 +1,4 @@
-"""The panel's widgets: only ``omni.ui``, which is the same inside Kit and in NVIDIA's standalone ``ovui``.
+"""The panel: only ``omni.ui``, which is the same inside Kit and in NVIDIA's standalone ``ovui``.
 
 Widgets call the presenter; :meth:`Panel.update`, called once per frame, lets time pass and shows what has changed.
 """
@@ -7,32 +7,38 @@ Widgets call the presenter; :meth:`Panel.update`, called once per frame, lets ti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import omni.ui as ui
 
-from soma_isaac.ui.choices import LODS, SIZE_RANGE, SPEED_RANGE, STILL_POSES, Clip
+from soma_isaac.ui.choices import BONES, LODS, SCALES, SHAPE, SIZE_RANGE, SPEED_RANGE, STILL_POSES, SliderSpec
+from soma_isaac.ui.panel_widgets import (
+    CHOSEN,
+    GREEN,
+    GREY,
+    LABEL,
+    RED,
+    ROW,
+    STYLE,
+    WORDS,
+    Widgets,
+    put,
+    scrollbar_off,
+    scrolling,
+    section,
+)
 from soma_isaac.ui.presenter import BACKENDS, Presenter
+from soma_isaac.ui.stage_bodies import StageBodies
 from soma_isaac.ui.state import PanelState
 
 WINDOW_TITLE = "SOMA"
-SLIDERS_SHOWN = 12
 NO_PRESET = "(none)"
-_ROW = 24
-_LABEL = 96
-_WORDS = 56
-_GREY, _RED, _GREEN, _BLUE = 0xFF9A9A9A, 0xFF6A6AF2, 0xFF7FC97F, 0xFFB5803C
-
-_STYLE = {
-    "Button:disabled": {"background_color": 0xFF3A3A3A},
-    "Button.Label:disabled": {"color": 0xFF6E6E6E},
-    "Slider": {"draw_mode": ui.SliderDrawMode.FILLED, "secondary_color": _BLUE, "background_color": 0xFF222222},
-    "ProgressBar": {"color": _BLUE, "background_color": 0xFF222222},
-}
-
-Action = Callable[[Any], None]
+GROUP_TITLES = {SHAPE: "Shape", SCALES: "Part scales", BONES: "Bone lengths"}
+_ROWS_SHOWN = 10
+_SLIDER_ROW = ROW + 2
+_SLIDER_LABEL = 128
 
 
 class Panel:
@@ -51,19 +57,20 @@ class Panel:
     ) -> None:
         self.presenter = presenter
         self.window = ui.Window(WINDOW_TITLE, width=width, height=height, visible=visible, **window_options)
-        self.widgets: dict[str, Any] = {}
+        self._make = Widgets()
+        self.widgets = self._make.by_name
         self._provider = ui.ByteImageProvider()
-        self._frames: dict[str, tuple[Any, object]] = {}
         self._sliders: list[Any] = []
         self._shown = -1
         self._picture: object = None
-        self._showing = False
-        self.window.frame.style = _STYLE
-        with self.window.frame, ui.ScrollingFrame(horizontal_scrollbar_policy=_scrollbar_off()), ui.VStack(spacing=4):
+        self.window.frame.style = STYLE
+        with self.window.frame, ui.ScrollingFrame(horizontal_scrollbar_policy=scrollbar_off()), ui.VStack(spacing=4):
             self._build_picture()
             self._build_motion()
             self._build_body()
             self._build_view()
+            if presenter.stage is not None:
+                self._build_stage(presenter.stage)
             self._build_jobs()
             self._build_export()
         self.update(0.0)
@@ -74,18 +81,14 @@ class Panel:
         if self.presenter.revision == self._shown:
             return
         self._shown = self.presenter.revision
-        self._showing = True  # models that are set here are not user input
-        try:
+        with self._make.showing():
             self._show(self.presenter.state)
-        finally:
-            self._showing = False
 
     def close(self) -> None:
         """Take the window away."""
         self.window.visible = False
         self.window.destroy()
-        self.widgets.clear()
-        self._frames.clear()
+        self._make.forget()
         self._sliders.clear()
 
     # Building.
@@ -101,164 +104,140 @@ class Panel:
             identifier="soma_picture",
         )
         # A place of its own for words, so that nothing below moves when they come and go.
-        with ui.ScrollingFrame(height=_WORDS, horizontal_scrollbar_policy=_scrollbar_off()), ui.VStack(height=0):
-            for name, color in (("error", _RED), ("message", _GREEN), ("note", _GREY)):
-                label = ui.Label("", word_wrap=True, visible=False, style={"color": color}, identifier=f"soma_{name}")
-                self.widgets[name] = label
+        with scrolling(WORDS), ui.VStack(height=0):
+            for name, color in (("error", RED), ("message", GREEN), ("note", GREY)):
+                self._make.label(name, word_wrap=True, visible=False, style={"color": color})
 
     def _build_motion(self) -> None:
-        presenter = self.presenter
-        with _section("Motion"):
-            with ui.HStack(height=_ROW, spacing=4):
-                self._button("play", "Play", lambda: presenter.play(not presenter.state.playing), width=64)
-                self._slider("time", 0.0, 1.0, presenter.seek)
-                self.widgets["duration"] = ui.Label("", width=52, identifier="soma_duration")
-            self._labelled_slider("speed", "Speed", *SPEED_RANGE, presenter.set_speed)
-            with ui.HStack(height=_ROW, spacing=4):
+        presenter, make = self.presenter, self._make
+        with section("Motion"):
+            with ui.HStack(height=ROW, spacing=4):
+                make.button("play", "Play", lambda: presenter.play(not presenter.state.playing), width=64)
+                make.slider("time", 0.0, 1.0, presenter.seek)
+                make.label("duration", width=52)
+            make.labelled_slider("speed", "Speed", *SPEED_RANGE, presenter.set_speed)
+            with ui.HStack(height=ROW, spacing=4):
                 for pose in STILL_POSES:
-                    self._button(pose, pose, lambda pose=pose: presenter.choose_still(pose))
-            self._labelled_text("folder", "Clips in", presenter.open_folder)
-            with ui.ScrollingFrame(height=176, horizontal_scrollbar_policy=_scrollbar_off()):
-                self._frames["clips"] = (ui.Frame(build_fn=self._build_clips), None)
+                    make.button(pose, pose, lambda pose=pose: presenter.choose_still(pose))
+            make.labelled_text("folder", "Clips in", presenter.open_folder)
+            with scrolling(176):
+                make.rebuilt("clips", self._build_clips)
 
     def _build_clips(self) -> None:
         state = self.presenter.state
         with ui.VStack(height=0, spacing=0):
             for clip in state.clips:
-                button = self._button(
-                    f"clip:{clip.name}", clip.name, lambda clip=clip: self.presenter.choose_clip(clip), height=_ROW
+                button = self._make.button(
+                    f"clip:{clip.name}", clip.name, lambda clip=clip: self.presenter.choose_clip(clip), height=ROW
                 )
                 if clip == state.clip:
-                    button.style = {"Button": {"background_color": _BLUE}}
+                    button.style = CHOSEN
             if not state.clips:
-                ui.Label("No motions (.npz, .bvh) here.", style={"color": _GREY}, height=20)
+                ui.Label("No motions (.npz, .bvh) here.", style={"color": GREY}, height=20)
 
     def _build_body(self) -> None:
-        presenter = self.presenter
-        with _section("Body"):
-            self._combo("backend", "Model", BACKENDS, presenter.choose_backend)
+        presenter, make = self.presenter, self._make
+        with section("Body"):
+            make.combo("backend", "Model", BACKENDS, presenter.choose_backend)
             presets = (NO_PRESET, *presenter.presets)
-            self._combo(
+            make.combo(
                 "preset", "Named body", presets, lambda n: presenter.choose_preset(None if n == NO_PRESET else n)
             )
-            self._labelled_text("assets", "Model files", presenter.set_assets)
-            self._labelled_slider("size", "Size", *SIZE_RANGE, presenter.set_size)
-            self._frames["sliders"] = (ui.Frame(build_fn=self._build_sliders, height=0), None)
-            with ui.HStack(height=_ROW, spacing=4):
-                self._button("reset", "Reset shape", presenter.reset_shape)
-            self._combo("lod", "Detail", LODS, presenter.set_lod)
-            with ui.HStack(height=_ROW, spacing=4):
-                self._check("twist", "Twist joints", presenter.set_twist)
-                self._check("correctives", "Pose correctives", presenter.set_correctives, presenter.correctives_reason)
+            make.labelled_text("assets", "Model files", presenter.set_assets)
+            make.labelled_slider("size", "Size", *SIZE_RANGE, presenter.set_size)
+            make.rebuilt("sliders", self._build_sliders, height=0)
+            with ui.HStack(height=ROW, spacing=4):
+                make.button("reset", "Reset shape", presenter.reset_shape)
+            make.combo("lod", "Detail", LODS, presenter.set_lod)
+            with ui.HStack(height=ROW, spacing=4):
+                make.check("twist", "Twist joints", presenter.set_twist)
+                make.check("correctives", "Pose correctives", presenter.set_correctives, presenter.correctives_reason)
 
     def _build_sliders(self) -> None:
+        """All groups of coefficients; those besides the shape are folded, and each scrolls by itself."""
         state = self.presenter.state
         self._sliders = []
-        with ui.VStack(height=0, spacing=2):
-            for index, spec in enumerate(state.sliders[:SLIDERS_SHOWN]):
-                label = spec.name.replace("_", " ")
-                name = f"shape:{index}"
-                self._labelled_slider(
-                    name,
-                    label,
-                    spec.low,
-                    spec.high,
-                    lambda value, index=index: self.presenter.set_coefficient(index, value),
-                    tooltip=f"{label}: {spec.low:g} to {spec.high:g} {spec.unit}",
-                )
-                self._sliders.append(self.widgets[name])
-                self._sliders[-1].model.set_value(state.coefficients[index])
-            left = len(state.sliders) - SLIDERS_SHOWN
-            if left > 0:
-                ui.Label(f"and {left} more, which stay as they are", style={"color": _GREY}, height=18)
+        rows = list(zip(range(len(state.sliders)), state.sliders, state.coefficients, strict=False))
+        with self._make.showing(), ui.VStack(height=0, spacing=2):
+            for group, members in groupby(rows, key=lambda row: row[1].group):
+                listed = list(members)
+                title = f"{GROUP_TITLES.get(group, group.replace('_', ' ').capitalize())} ({len(listed)})"
+                with section(title, collapsed=group != SHAPE) as frame:
+                    self.widgets[f"group:{group}"] = frame
+                    with (
+                        scrolling(min(len(listed), _ROWS_SHOWN) * _SLIDER_ROW),
+                        ui.VStack(height=0, spacing=2),
+                    ):
+                        for index, spec, value in listed:
+                            self._build_slider(index, spec, value)
+
+    def _build_slider(self, index: int, spec: SliderSpec, value: float) -> None:
+        words = spec.name.replace("_", " ")
+        slider = self._make.labelled_slider(
+            f"shape:{index}",
+            words,
+            spec.low,
+            spec.high,
+            lambda value: self.presenter.set_coefficient(index, value),
+            tooltip=f"{words}: {spec.low:g} to {spec.high:g} {spec.unit}",
+            label=_SLIDER_LABEL,
+        )
+        slider.model.set_value(value)
+        self._sliders.append(slider)
 
     def _build_view(self) -> None:
-        presenter = self.presenter
-        with _section("View"):
-            self._labelled_slider("turn", "Turn", -180.0, 180.0, presenter.set_turn)
-            with ui.HStack(height=_ROW, spacing=4):
-                self._check("skeleton", "Skeleton", presenter.show_skeleton)
-                self._check("robot", "G1 beside the body", presenter.show_robot)
+        presenter, make = self.presenter, self._make
+        with section("View"):
+            make.labelled_slider("turn", "Turn", -180.0, 180.0, presenter.set_turn)
+            with ui.HStack(height=ROW, spacing=4):
+                make.check("skeleton", "Skeleton", presenter.show_skeleton)
+                make.check("robot", "G1 beside the body", presenter.show_robot)
+
+    def _build_stage(self, stage: StageBodies) -> None:
+        make = self._make
+        with section("Stage"):
+            with ui.HStack(height=ROW, spacing=4):
+                make.button("stage_add", "Add to stage", self.presenter.add_to_stage)
+                make.button("stage_remove", "Remove", stage.remove, width=80)
+                make.check("stage_live", "Follows this panel", stage.set_live)
+            with scrolling(3 * ROW):
+                make.rebuilt("stage", lambda: self._build_stage_bodies(stage))
+
+    def _build_stage_bodies(self, stage: StageBodies) -> None:
+        with ui.VStack(height=0, spacing=0):
+            for path in stage.state.bodies:
+                button = self._make.button(f"stage:{path}", path, lambda path=path: stage.choose(path), height=ROW)
+                if path == stage.state.chosen:
+                    button.style = CHOSEN
+            if not stage.state.bodies:
+                ui.Label("No bodies on the stage yet.", style={"color": GREY}, height=20)
 
     def _build_jobs(self) -> None:
-        presenter = self.presenter
-        with _section("Jobs"):
-            self._labelled_text("references", "References", presenter.set_references)
-            with ui.HStack(height=_ROW, spacing=4):
-                self._check("only_clip", "Only the chosen clip", presenter.set_only_clip)
-                self._check("overwrite_references", "Overwrite", presenter.set_overwrite_references)
-            self._labelled_text("pictures", "Pictures", presenter.set_pictures)
-            with ui.HStack(height=_ROW, spacing=4):
-                ui.Label("Bodies", width=_LABEL)
-                self.widgets["body_count"] = ui.IntField(identifier="soma_body_count", width=64)
-                self._button("render", "Render batch", presenter.render_batch)
-            model = self.widgets["body_count"].model
-            model.add_end_edit_fn(lambda model: self._input(presenter.set_body_count, model.as_int))
-            with ui.HStack(height=_ROW, spacing=4):
-                self._button("prepare", "Prepare G1 references", presenter.prepare_references)
-                self._button("cancel", "Cancel", presenter.cancel_job, width=80)
-            self.widgets["progress"] = ui.ProgressBar(height=_ROW, identifier="soma_progress")
-            with ui.ScrollingFrame(height=_WORDS, horizontal_scrollbar_policy=_scrollbar_off()):
-                self.widgets["job"] = ui.Label("", word_wrap=True, height=0, identifier="soma_job")
+        presenter, make = self.presenter, self._make
+        with section("Jobs"):
+            make.labelled_text("references", "References", presenter.set_references)
+            with ui.HStack(height=ROW, spacing=4):
+                make.check("only_clip", "Only the chosen clip", presenter.set_only_clip)
+                make.check("overwrite_references", "Overwrite", presenter.set_overwrite_references)
+            make.labelled_text("pictures", "Pictures", presenter.set_pictures)
+            with ui.HStack(height=ROW, spacing=4):
+                ui.Label("Bodies", width=LABEL)
+                make.integer("body_count", presenter.set_body_count)
+                make.button("render", "Render batch", presenter.render_batch)
+            with ui.HStack(height=ROW, spacing=4):
+                make.button("prepare", "Prepare G1 references", presenter.prepare_references)
+                make.button("cancel", "Cancel", presenter.cancel_job, width=80)
+            self.widgets["progress"] = ui.ProgressBar(height=ROW, identifier="soma_progress")
+            with scrolling(WORDS):
+                make.label("job", word_wrap=True, height=0)
 
     def _build_export(self) -> None:
-        presenter = self.presenter
-        with _section("Export"):
-            self._labelled_text("export_path", "File", presenter.set_export_path)
-            with ui.HStack(height=_ROW, spacing=4):
-                self._button("export", "Export", presenter.export, width=120)
-                self._check("overwrite", "Overwrite", presenter.set_overwrite)
-
-    # One widget each.
-
-    def _button(self, name: str, text: str, action: Callable[[], None], **options: Any) -> Any:
-        button = ui.Button(text, clicked_fn=action, identifier=f"soma_{name}", **options)
-        self.widgets[name] = button
-        return button
-
-    def _slider(self, name: str, low: float, high: float, action: Action, **options: Any) -> None:
-        slider = ui.FloatSlider(min=low, max=high, precision=2, identifier=f"soma_{name}", **options)
-        slider.model.add_value_changed_fn(lambda model: self._input(action, model.as_float))
-        self.widgets[name] = slider
-
-    def _labelled_slider(
-        self, name: str, text: str, low: float, high: float, action: Action, tooltip: str = ""
-    ) -> None:
-        with ui.HStack(height=_ROW, spacing=4):
-            ui.Label(text, width=_LABEL, tooltip=tooltip)
-            self._slider(name, low, high, action, tooltip=tooltip)
-
-    def _labelled_text(self, name: str, text: str, action: Action) -> None:
-        with ui.HStack(height=_ROW, spacing=4):
-            ui.Label(text, width=_LABEL)
-            field = ui.StringField(identifier=f"soma_{name}")
-        field.model.add_end_edit_fn(lambda model: self._input(action, model.as_string))
-        self.widgets[name] = field
-
-    def _combo(self, name: str, text: str, items: tuple[str, ...], action: Action) -> None:
-        with ui.HStack(height=_ROW, spacing=4):
-            ui.Label(text, width=_LABEL)
-            combo = ui.ComboBox(0, *items, identifier=f"soma_{name}")
-
-        def changed(model: Any, _item: Any) -> None:
-            self._input(action, items[model.get_item_value_model().as_int])
-
-        combo.model.add_item_changed_fn(changed)
-        self.widgets[name] = combo
-
-    def _check(self, name: str, text: str, action: Action, reason: str = "") -> None:
-        with ui.HStack(height=_ROW, spacing=4):
-            with ui.VStack(width=20):
-                ui.Spacer()
-                box = ui.CheckBox(height=16, identifier=f"soma_{name}", enabled=not reason)
-                ui.Spacer()
-            ui.Label(text, tooltip=reason, style={"color": _GREY} if reason else {})
-        box.model.add_value_changed_fn(lambda model: self._input(action, model.as_bool))
-        self.widgets[name] = box
-
-    def _input(self, action: Action, value: Any) -> None:
-        if not self._showing:
-            action(value)
+        presenter, make = self.presenter, self._make
+        with section("Export"):
+            make.labelled_text("export_path", "File", presenter.set_export_path)
+            with ui.HStack(height=ROW, spacing=4):
+                make.button("export", "Export", presenter.export, width=120)
+                make.check("overwrite", "Overwrite", presenter.set_overwrite)
 
     # Showing.
 
@@ -273,6 +252,20 @@ class Panel:
         self.widgets["play"].text = "Pause" if state.playing else "Play"
         self.widgets["play"].enabled = state.clip is not None
         self.widgets["duration"].text = f"{state.duration:.1f} s" if state.duration else ""
+        self._show_values(state)
+        self._make.rebuild("clips", (state.clips, state.clip))
+        self._make.rebuild("sliders", state.sliders)
+        for slider, value in zip(self._sliders, state.coefficients, strict=False):
+            put(slider.model, value)
+        if state.stage is not None:
+            self._make.rebuild("stage", (state.stage.bodies, state.stage.chosen))
+            self.widgets["stage_add"].enabled = not state.stage.adding
+            self.widgets["stage_add"].text = "Adding ..." if state.stage.adding else "Add to stage"
+            self.widgets["stage_remove"].enabled = bool(state.stage.chosen)
+            self._make.put("stage_live", state.stage.live)
+        self._show_jobs(state)
+
+    def _show_values(self, state: PanelState) -> None:
         body, view = state.body, state.view
         for name, value in (
             ("time", state.time),
@@ -293,19 +286,14 @@ class Panel:
             ("assets", body.assets or ""),
             ("export_path", state.export_path),
         ):
-            _put(self.widgets[name].model, value)
+            self._make.put(name, value)
         presets = (NO_PRESET, *self.presenter.presets)
         for name, items, chosen in (
             ("backend", BACKENDS, body.backend),
             ("preset", presets, body.preset or NO_PRESET),
             ("lod", LODS, body.lod),
         ):
-            _put(self.widgets[name].model.get_item_value_model(), items.index(chosen))
-        self._rebuild("clips", (state.clips, state.clip))
-        self._rebuild("sliders", state.sliders)
-        for slider, value in zip(self._sliders, state.coefficients, strict=False):
-            _put(slider.model, value)
-        self._show_jobs(state)
+            put(self.widgets[name].model.get_item_value_model(), items.index(chosen))
 
     def _show_picture(self, state: PanelState) -> None:
         if state.picture is None or state.picture is self._picture:
@@ -324,55 +312,8 @@ class Panel:
         live = self.presenter.job_live
         self.widgets["progress"].model.set_value(state.job.fraction)
         self.widgets["job"].text = state.job.text
-        self.widgets["job"].style = {"color": _RED if state.job.state == "failed" else _GREY}
+        self.widgets["job"].style = {"color": RED if state.job.state == "failed" else GREY}
         self.widgets["prepare"].enabled = self.widgets["render"].enabled = not live
         self.widgets["cancel"].enabled = state.job.state == "running"
         self.widgets["export"].enabled = not state.exporting
         self.widgets["export"].text = "Exporting ..." if state.exporting else "Export"
-
-    def _rebuild(self, name: str, content: object) -> None:
-        frame, shown = self._frames[name]
-        if content != shown:
-            self._frames[name] = (frame, content)
-            frame.rebuild()
-
-
-def clip_button(clip: Clip) -> str:
-    """Key in :attr:`Panel.widgets` of a clip's button."""
-    return f"clip:{clip.name}"
-
-
-def _section(title: str) -> Any:
-    """A collapsable section; used as a context with a column in it."""
-    return _Section(title)
-
-
-class _Section:
-    def __init__(self, title: str) -> None:
-        self._frame = ui.CollapsableFrame(title, height=0)
-        with self._frame:
-            self._column = ui.VStack(spacing=3, height=0)
-
-    def __enter__(self) -> Any:
-        return self._column.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._column.__exit__(*error)
-
-
-def _scrollbar_off() -> Any:
-    return ui.ScrollBarPolicy.SCROLLBAR_ALWAYS_OFF
-
-
-def _put(model: Any, value: bool | int | float | str) -> None:
-    """Set a model unless it has the value: setting a field while the user types in it would take the text away."""
-    if isinstance(value, bool):
-        current = model.as_bool
-    elif isinstance(value, int):
-        current = model.as_int
-    elif isinstance(value, float):
-        current = model.as_float
-    else:
-        current = model.as_string
-    if current != value:
-        model.set_value(value)

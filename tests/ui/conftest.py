@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "out" / "ui_screenshots"
-DISPLAY = (470, 1510)
+DISPLAY = (470, 1790)
 FRAME_S = 1.0 / 30.0
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 CUDA_NAMES = (
@@ -137,6 +137,19 @@ class Hands:
     def drag(self, name, start, end):
         asyncio.run(self._testing.mouse_drag(*self._at(name, start), *self._at(name, end)))
         self.frames(2)
+
+    def click_title(self, name):
+        """Click the title of a section: it unfolds or folds."""
+        widget = self.panel.widgets[name]
+        asyncio.run(self._testing.mouse_click(widget.screen_position_x + 60, widget.screen_position_y + 10))
+        self.frames(4)
+
+    def scroll(self, name, down):
+        """Turn the mouse wheel over a widget as far as it goes."""
+        x, y = self._at(name)
+        for _ in range(20):
+            asyncio.run(self._testing.mouse_scroll(x, y, dy=-5.0 if down else 5.0))
+        self.frames(4)
 
     def type_into(self, name, text):
         """Replace a field's text and leave the field."""

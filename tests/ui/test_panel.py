@@ -1,6 +1,7 @@
 """The panel under the real omni.ui: clicked, dragged, typed into and looked at."""
 
 import numpy as np
+import pytest
 
 from soma_isaac.ui.choices import STILL_POSES
 
@@ -33,7 +34,7 @@ def test_dragging_the_size_changes_the_rendered_body(hands):
 def test_choosing_a_named_body_fills_the_sliders_and_dragging_one_changes_the_body(hands):
     _choose(hands, "preset", 1 + hands.panel.presenter.presets.index("child"))
     hands.settle()
-    assert hands.state.body.preset == "child" and len(hands.state.sliders) == 64
+    assert hands.state.body.preset == "child" and len(hands.state.sliders) == 64 + 60
     child = _pixels(hands)
     assert np.any(np.array(hands.state.coefficients) != 0.0)
     hands.frames(3)
@@ -45,7 +46,27 @@ def test_choosing_a_named_body_fills_the_sliders_and_dragging_one_changes_the_bo
     hands.screenshot("shape_slider")
     hands.click("reset")
     hands.settle()
-    assert set(hands.state.coefficients) == {0.0}
+    assert hands.state.coefficients == (0.0,) * 64 + (1.0,) * 60
+
+
+def test_the_last_slider_of_a_group_and_those_of_a_folded_group_move_the_body(hands):
+    _choose(hands, "preset", 1 + hands.panel.presenter.presets.index("adult_male"))
+    hands.settle()
+    hands.frames(3)
+    hands.scroll("shape:0", down=True)
+    before = hands.state.coefficients
+    hands.drag("shape:63", 0.5, 0.95)
+    hands.settle()
+    assert hands.state.coefficients[63] > before[63] + 1.0 and hands.state.coefficients[:63] == before[:63]
+    shaped = _pixels(hands)
+    hands.click_title("group:bone_scales")
+    hands.drag("shape:64", 0.5, 0.97)  # LeftArm: the shoulder moves out
+    hands.settle()
+    name, value = hands.state.sliders[64].name, hands.state.coefficients[64]
+    assert name == "LeftArm" and 1.2 < value <= 1.3
+    assert dict(hands.state.body.groups)["bone_scales"][0] == pytest.approx(value)
+    assert _differ(shaped, _pixels(hands)) > 0.001
+    hands.screenshot("bone_lengths")
 
 
 def _choose(hands, combo, index):

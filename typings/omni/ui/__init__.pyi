@@ -71,7 +71,8 @@ class Frame(Container):
     def rebuild(self) -> None: ...
 
 class CollapsableFrame(Frame):
-    def __init__(self, title: str = ..., *, height: Length | float = ...) -> None: ...
+    collapsed: bool
+    def __init__(self, title: str = ..., *, height: Length | float = ..., collapsed: bool = ...) -> None: ...
 
 class ScrollingFrame(Frame):
     def __init__(self, *, height: Length | float = ..., horizontal_scrollbar_policy: ScrollBarPolicy = ...) -> None: ...
@@ -94,6 +95,7 @@ class Label(Widget):
         width: Length | float = ...,
         height: Length | float = ...,
         word_wrap: bool = ...,
+        elided_text: bool = ...,
         visible: bool = ...,
         tooltip: str = ...,
         identifier: str = ...,
