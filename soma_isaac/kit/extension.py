@@ -17,6 +17,7 @@ from soma_isaac.kit.frames import each_frame
 from soma_isaac.kit.menu import MenuEntry
 
 if TYPE_CHECKING:
+    from soma_isaac.kit.stage import KitStage
     from soma_isaac.ui.panel import Panel
     from soma_isaac.ui.presenter import Presenter
     from soma_isaac.ui.state import PanelSettings
@@ -29,7 +30,8 @@ ACTION = "toggle_window"
 class SomaIsaacExtension(omni.ext.IExt):
     """Entry point that Kit instantiates when ``soma_isaac`` is enabled.
 
-    The panel edits no stage. It is made when its window is first shown, and lives until shutdown or hot reload.
+    The panel is made when its window is first shown, and lives until shutdown or hot reload. Bodies that it has put on
+    the stage stay there, and so does their undo.
     """
 
     def on_startup(self, ext_id: str) -> None:
@@ -75,7 +77,7 @@ class SomaIsaacExtension(omni.ext.IExt):
         from soma_isaac.ui.panel import Panel
         from soma_isaac.ui.presenter import Presenter
 
-        self._presenter = Presenter(self._panel_settings())
+        self._presenter = Presenter(self._panel_settings(), stage=_open_stage())
         self._panel = Panel(self._presenter)
         self._last = monotonic()
         self._frames = each_frame(f"{NAME}.panel", self._on_frame)
@@ -103,3 +105,12 @@ class SomaIsaacExtension(omni.ext.IExt):
 
     def _setting(self, name: str) -> Any:
         return carb.settings.get_settings().get(f"/exts/{NAME}/{name}")
+
+
+def _open_stage() -> KitStage | None:
+    """The application's stage, where it has one."""
+    try:
+        from soma_isaac.kit.stage import KitStage
+    except ImportError:
+        return None
+    return KitStage()

@@ -169,22 +169,30 @@ class Hands:
 
 
 @pytest.fixture
-def hands(omni_ui, tmp_path):
-    """A user in front of a fresh panel with the bundled clips; outputs go to ``tmp_path``."""
+def hands_on(omni_ui, tmp_path):
+    """Makes a user in front of a fresh panel with the bundled clips; outputs go to ``tmp_path``."""
     from soma_isaac.ui.panel import Panel
     from soma_isaac.ui.presenter import Presenter
     from soma_isaac.ui.state import PanelSettings
 
-    presenter = Presenter(
-        PanelSettings(
-            references=str(tmp_path / "refs"),
-            pictures=str(tmp_path / "pictures"),
-            export_path=str(tmp_path / "body.usda"),
-        )
-    )
-    panel = Panel(presenter, width=DISPLAY[0], height=DISPLAY[1], position_x=0, position_y=0)
-    user = Hands(panel)
-    user.settle()
-    yield user
-    presenter.close()
-    panel.close()
+    made = []
+
+    def make(stage=None):
+        folders = {name: str(tmp_path / name) for name in ("references", "pictures")}
+        presenter = Presenter(PanelSettings(**folders, export_path=str(tmp_path / "body.usda")), stage=stage)
+        panel = Panel(presenter, width=DISPLAY[0], height=DISPLAY[1], position_x=0, position_y=0)
+        made.append((presenter, panel))
+        user = Hands(panel)
+        user.settle()
+        return user
+
+    yield make
+    for presenter, panel in made:
+        presenter.close()
+        panel.close()
+
+
+@pytest.fixture
+def hands(hands_on):
+    """A user in front of a panel without a stage."""
+    return hands_on()

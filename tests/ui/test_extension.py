@@ -3,108 +3,21 @@
 import importlib
 import sys
 import threading
-import tomllib
-import types
 import unittest
 from pathlib import Path
 
 import pytest
+from pxr import Usd
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class Registry(dict):
-    def register_action(self, extension, action, run, **words):
-        assert (extension, action) not in self
-        assert set(words) == {"display_name", "description", "tag"}
-        self[extension, action] = run
-
-    def execute_action(self, extension, action):
-        self[extension, action]()
-
-    def deregister_action(self, extension, action):
-        del self[extension, action]
-
-
-class Item:
-    def __init__(self, name="", sub_menu=None, onclick_action=None, ticked=False, ticked_fn=None):
-        self.name, self.sub_menu, self.onclick_action, self.ticked_fn = name, sub_menu, onclick_action, ticked_fn
-
-
-class Kit:
-    """What the extension sees of Kit."""
-
-    def __init__(self):
-        self.actions, self.menus, self.frames, self.log = Registry(), [], [], []
-        lines = (ROOT / "extension.toml").read_text()
-        self.settings = {
-            f"/exts/soma_isaac/{k}": v for k, v in tomllib.loads(lines)["settings"]["exts"]["soma_isaac"].items()
-        }
-
-    def observe_event(self, observer_name, event_name, on_event):
-        assert event_name == "update"
-        return Subscription(self.frames, on_event)
-
-    async def next_update_async(self):
-        from omni.ui import testing
-
-        for observer in list(self.frames):
-            observer(None)
-        await testing.next_frame()
-
-    def modules(self):
-        def module(name, **members):
-            made = types.ModuleType(name)
-            made.__dict__.update(members)
-            return made
-
-        settings = types.SimpleNamespace(get=self.settings.get)
-        return {
-            "carb": module("carb", log_info=self.log.append),
-            "carb.settings": module("carb.settings", get_settings=lambda: settings),
-            "carb.eventdispatcher": module("carb.eventdispatcher", get_eventdispatcher=lambda: self),
-            "omni.ext": module("omni.ext", IExt=object),
-            "omni.kit": module("omni.kit"),
-            "omni.kit.app": module("omni.kit.app", GLOBAL_EVENT_UPDATE="update", get_app=lambda: self),
-            "omni.kit.test": module("omni.kit.test", AsyncTestCase=unittest.IsolatedAsyncioTestCase),
-            "omni.kit.actions": module("omni.kit.actions"),
-            "omni.kit.actions.core": module("omni.kit.actions.core", get_action_registry=lambda: self.actions),
-            "omni.kit.menu": module("omni.kit.menu"),
-            "omni.kit.menu.utils": module(
-                "omni.kit.menu.utils",
-                MenuItemDescription=Item,
-                add_menu_items=lambda items, root: self.menus.extend((root, item) for item in items),
-                remove_menu_items=lambda items, root: [self.menus.remove((root, item)) for item in items],
-            ),
-        }
-
-
-class Subscription:
-    def __init__(self, observers, observer):
-        self._observers, self._observer = observers, observer
-        observers.append(observer)
-
-    def __del__(self):
-        self._observers.remove(self._observer)
+from tests.ui.kit_stand_ins import Kit, install, uninstall
 
 
 @pytest.fixture
 def kit(omni_ui, monkeypatch):
     made = Kit()
-    import omni
-
-    for name, module in made.modules().items():
-        monkeypatch.setitem(sys.modules, name, module)
-        parent, _, child = name.rpartition(".")
-        if parent:
-            monkeypatch.setattr(omni if parent == "omni" else sys.modules[parent], child, module, raising=False)
-    ours = [name for name in sys.modules if name.startswith("soma_isaac.kit")]
-    for name in ours:
-        monkeypatch.delitem(sys.modules, name)
+    install(made, monkeypatch)
     yield made
-    for name in [name for name in sys.modules if name.startswith("soma_isaac.kit")]:
-        del sys.modules[name]
-    importlib.invalidate_caches()
+    uninstall()
 
 
 def test_the_menu_opens_the_panel_frames_feed_it_and_shutdown_gives_everything_back(kit):
@@ -128,7 +41,8 @@ def test_the_menu_opens_the_panel_frames_feed_it_and_shutdown_gives_everything_b
         kit.actions[item.onclick_action]()
         assert item.ticked_fn() and extension._presenter is presenter
         extension.on_shutdown()
-        assert not kit.menus and not kit.actions and not kit.frames and threading.active_count() == threads
+        assert not kit.menus and not kit.actions and not kit.listeners and threading.active_count() == threads
+        assert not kit.commands.registered
     assert any("started" in line for line in kit.log) and any("stopped" in line for line in kit.log)
 
 
@@ -163,6 +77,40 @@ def test_a_headless_application_without_menus_gets_an_extension_without_a_menu(k
     extension = importlib.import_module("soma_isaac.kit").SomaIsaacExtension()
     extension.on_startup("soma_isaac-0.1.0")
     assert not kit.menus and not kit.actions
+    extension.on_shutdown()
+
+
+def test_the_stage_section_puts_bodies_on_the_open_stage_and_a_reload_leaves_them_there(kit):
+    kit.context.open(Usd.Stage.CreateInMemory())
+    session_before = kit.context.stage.GetSessionLayer().ExportToString()
+    extension = importlib.import_module("soma_isaac.kit").SomaIsaacExtension()
+    for round_ in (1, 2):
+        extension.on_startup("soma_isaac-0.1.0")
+        extension.toggle()
+        assert set(kit.commands.registered) == {"AddSomaBody", "RemoveSomaBody"}
+        presenter = extension._presenter
+        presenter.add_to_stage()
+        for _ in range(400):
+            kit.frames[0](None)
+            if len(presenter.state.stage.bodies) == round_:
+                break
+            threading.Event().wait(0.05)
+        assert len(presenter.state.stage.bodies) == round_, presenter.state.error
+        assert kit.context.selected == [presenter.state.stage.chosen]
+        extension.on_shutdown()
+        assert not kit.commands.registered and not kit.listeners
+        assert kit.context.stage.GetSessionLayer().ExportToString() == session_before
+    kit.commands.undo()
+    kit.commands.undo()
+    assert not list(kit.context.stage.Traverse()), "what was done can be taken back after the extension is gone"
+
+
+def test_without_a_stage_of_the_application_the_panel_has_no_section_for_it(kit, monkeypatch):
+    monkeypatch.setitem(sys.modules, "omni.usd", None)
+    extension = importlib.import_module("soma_isaac.kit").SomaIsaacExtension()
+    extension.on_startup("soma_isaac-0.1.0")
+    extension.toggle()
+    assert extension._presenter.stage is None and "stage_add" not in extension._panel.widgets
     extension.on_shutdown()
 
 

@@ -42,8 +42,8 @@ def test_the_button_runs_the_main_job_to_its_end_and_the_g1_does_the_clip(hands,
     hands.wait(over, 300.0)
     assert hands.state.job.state == "done", hands.state.job.text
     assert len(seen) >= 3 and seen == sorted(seen) and seen[0] == 0.0 and seen[-1] == pytest.approx(1.0), seen
-    assert verify_folder(tmp_path / "refs").checked == 5
-    assert (tmp_path / "refs" / "report.html").is_file()
+    assert verify_folder(tmp_path / "references").checked == 5
+    assert (tmp_path / "references" / "report.html").is_file()
     hands.settle()
     assert not hands.state.note
     assert (np.abs(hands.state.picture.image.astype(int) - standing).max(axis=2) > 8).mean() > 0.02
@@ -52,7 +52,7 @@ def test_the_button_runs_the_main_job_to_its_end_and_the_g1_does_the_clip(hands,
 
 
 def test_cancel_leaves_no_half_file_and_the_next_press_goes_on(hands, tmp_path):
-    out = tmp_path / "refs"
+    out = tmp_path / "references"
     hands.click("prepare")
     hands.wait(lambda: hands.state.job.ended >= 1, 300.0)
     hands.click("cancel")
@@ -74,8 +74,8 @@ def test_cancel_leaves_no_half_file_and_the_next_press_goes_on(hands, tmp_path):
 def test_results_in_the_way_are_said_and_overwritten_when_the_user_says_so(hands, tmp_path):
     hands.click("clip:wave.npz")
     hands.click("only_clip")
-    (tmp_path / "refs" / "csv").mkdir(parents=True)
-    (tmp_path / "refs" / "csv" / "wave.csv").write_text("somebody's")
+    (tmp_path / "references" / "csv").mkdir(parents=True)
+    (tmp_path / "references" / "csv" / "wave.csv").write_text("somebody's")
     hands.click("prepare")
     hands.wait(lambda: hands.state.job.state == "failed", 120.0)
     assert "csv/wave.csv" in hands.state.job.text and hands.state.job.fraction == 0.0
@@ -83,7 +83,7 @@ def test_results_in_the_way_are_said_and_overwritten_when_the_user_says_so(hands
     hands.click("overwrite_references")
     hands.click("prepare")
     hands.wait(lambda: hands.state.job.state == "done", 300.0)
-    assert (tmp_path / "refs" / "csv" / "wave.csv").stat().st_size > 10_000
+    assert (tmp_path / "references" / "csv" / "wave.csv").stat().st_size > 10_000
 
 
 def test_a_batch_is_rendered_with_progress(hands, tmp_path):
