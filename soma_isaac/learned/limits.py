@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,13 @@ class JointLimits:
         lower, upper = (np.clip(v, -WIDEST_RAD, WIDEST_RAD) for v in (low - margin, high + margin))
         lower[0], upper[0] = -WIDEST_RAD, WIDEST_RAD
         return cls(lower, upper)
+
+    @functools.cached_property
+    def middle(self) -> np.ndarray:
+        """[23, 3, 3] local rotations in the middle of the ranges; identity for Hips."""
+        vectors = np.zeros((JOINTS, 3))
+        vectors[1:] = 0.5 * (self.lower[1:] + self.upper[1:])
+        return matrix_from_rotvec(vectors)
 
     def excess(self, rotations: np.ndarray) -> np.ndarray:
         """How far [B, 23, 3] rad local rotations [B, 23, 3, 3] are outside; 0 inside."""

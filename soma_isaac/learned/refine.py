@@ -8,80 +8,25 @@ tolerances, and the minimum-norm solution of the constraints when they are exact
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.learned.effectors import POSITION, Effectors
 from soma_isaac.learned.limits import JointLimits
+from soma_isaac.learned.prior import PosePrior, body_scale, default_prior, steps_between, tangent
 from soma_isaac.learned.rows import JOINTS, TANGENT, Targets, logarithm, pose_state
-from soma_isaac.learned.skeleton import BodyPose, BodySkeleton, log_bone_ratios
+from soma_isaac.learned.skeleton import BodyPose, BodySkeleton
 from soma_isaac.learned.solve import Problem, RefineSettings, Solution, solve
-from soma_isaac.math.arrays import frozen_array
 
 REACHED_M = 1e-3
 REACHED_RAD = np.deg2rad(0.1)
 """An exact effector within this is met."""
 
 _BATCH = 128  # what one pass holds: larger ones leave the cache
-
-
-@dataclass(frozen=True, eq=False)
-class PosePrior:
-    """How far from the proposed pose a true pose may lie.
-
-    Attributes:
-        covariance: [72, 72], tangent order: the root's place (3; m in the Hips' own axes, divided by the body's scale),
-            then a local rotation vector per joint (23 x 3; rad, ``R_j exp(w)``).
-    """
-
-    covariance: np.ndarray
-
-    def __post_init__(self) -> None:
-        """Check that it is a covariance, and find its factor.
-
-        Raises:
-            InputRejected: The shape differs, it is not symmetric, or not positive definite.
-        """
-        covariance = frozen_array("covariance", self.covariance, (TANGENT, TANGENT))
-        object.__setattr__(self, "covariance", covariance)
-        if np.abs(covariance - covariance.T).max() > 1e-6 * np.abs(covariance).max():
-            raise InputRejected("the covariance of a pose prior is not symmetric")
-        try:
-            factor = np.linalg.cholesky(covariance)
-        except np.linalg.LinAlgError as error:
-            raise InputRejected("the covariance of a pose prior is not positive definite") from error
-        factor.setflags(write=False)
-        object.__setattr__(self, "_factor", factor)
-
-    @property
-    def factor(self) -> np.ndarray:
-        """[72, 72] lower Cholesky factor."""
-        return self.__dict__["_factor"]
-
-    @classmethod
-    def isotropic(cls, *, root: float = 0.3, rotation: float = 0.3, hips_rotation: float = 0.3) -> PosePrior:
-        """Independent errors.
-
-        Args:
-            root: Standard deviation of the root's place [m on the template body], per axis.
-            rotation: Of the local rotations [rad], per axis.
-            hips_rotation: Of the turn of the whole body [rad], per axis.
-        """
-        deviations = np.full(TANGENT, rotation)
-        deviations[:3], deviations[3:6] = root, hips_rotation
-        return cls(np.diag(deviations**2))
-
-    @classmethod
-    def from_steps(cls, steps: np.ndarray, *, floor: float = 0.02) -> PosePrior:
-        """Second moments of the steps [M, 72] from proposed to true poses, ``floor`` (m, rad) added per axis.
-
-        The moments are about zero, not about the mean: the proposal is where the solution is drawn to.
-        """
-        steps = frozen_array("steps", steps, (None, TANGENT))
-        return cls(steps.T @ steps / len(steps) + floor**2 * np.eye(TANGENT))
+_OUTSIDE_RAD = 1e-6  # less is clipped without another solution
+_LIMITED_TOLERANCE = 0.01  # first tolerance of a second pass, which begins near its end
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,57 +106,71 @@ def refine_bodies(
     if first is not None:
         steps = steps_between(pose, first, rest_offsets)
         problem.first = np.linalg.solve(prior.factor, steps.T).T
-    solution = Solution.empty(pose.count)
-    for at in range(0, pose.count, _BATCH):
-        part = slice(at, at + _BATCH)
-        solution.put(part, solve(problem.take(part), prior.factor, None, settings))
+    solution = _solved(problem, prior, None, settings)
     if limits is not None:
         _keep_limits(solution, problem, prior, limits, settings)
-    return _report(pose, effectors, rest_offsets, solution)
+        solution.local = limits.clamp(solution.local)  # the last 1e-4 rad
+    return refined(pose, BodyPose(solution.local, solution.root), effectors, rest_offsets, solution.iterations)
 
 
 def _keep_limits(
     solution: Solution, problem: Problem, prior: PosePrior, limits: JointLimits, settings: RefineSettings
 ) -> None:
-    """Solve once more for the poses outside their limits, beginning where they are; then clip what is left (< 1e-4)."""
-    problem.first = solution.step
-    outside = np.flatnonzero(limits.excess(solution.local).max(axis=(1, 2)) > 0.0)
-    for at in range(0, len(outside), _BATCH):
-        part = outside[at : at + _BATCH]
-        again = solve(problem.take(part), prior.factor, limits, settings)
-        again.local = limits.clamp(again.local)
-        solution.put(part, again)
+    """Solve once more for the poses outside their limits, beginning where they are.
 
-
-@functools.lru_cache(maxsize=1)
-def default_prior() -> PosePrior:
-    """Equal errors of all joints: what is taken where no prior is given."""
-    return PosePrior.isotropic()
-
-
-def steps_between(start: BodyPose, end: BodyPose, rest_offsets: np.ndarray) -> np.ndarray:
-    """Tangent steps [B, 72] from poses to poses, in the order of :class:`PosePrior`.
-
-    Args:
-        start: B poses.
-        end: B poses.
-        rest_offsets: [23, 3] or [B, 23, 3] m, whose scale divides the root's move.
+    Where that leaves a target unmet, once again from the middle of every joint's range, and the better of both is
+    kept: a pose far outside may have come to lie behind a limit that it cannot be pulled through.
     """
-    turns = start.rotations.swapaxes(-1, -2) @ end.rotations
-    vectors = logarithm(turns.reshape(-1, 3, 3)).reshape(start.count, TANGENT - 3)
-    moved = (end.root_position - start.root_position)[:, None] @ start.rotations[:, 0]
-    scale = np.exp(log_bone_ratios(rest_offsets).mean(axis=-1))
-    return np.concatenate([moved[:, 0] / np.reshape(scale, (-1, 1)), vectors], axis=-1)
+    settings = replace(settings, first_tolerance=min(settings.first_tolerance, _LIMITED_TOLERANCE))
+    outside = np.flatnonzero(limits.excess(solution.local).max(axis=(1, 2)) > _OUTSIDE_RAD)
+    if not len(outside):
+        return
+    some = problem.take(outside)
+    some.first = solution.step[outside]
+    held = _solved(some, prior, limits, settings)
+    residual, cost = _cost(some, held)
+    far = residual > np.maximum(REACHED_RAD, 3.0 * some.deviation)
+    missed = np.flatnonzero((far & (some.strength > 0.0)).any(axis=1))
+    if len(missed):
+        again = some.take(missed)
+        middle = np.broadcast_to(limits.middle, again.start.shape).copy()
+        middle[:, 0] = again.start[:, 0]
+        steps = tangent(again.start, middle, np.zeros((len(missed), 3)))
+        again.first = np.linalg.solve(prior.factor, steps.T).T
+        second = _solved(again, prior, limits, settings)
+        better = _cost(again, second)[1] < cost[missed]
+        held.iterations[missed] += second.iterations
+        second.iterations[:] = 0
+        held.put(missed[better], second.take(better))
+    solution.put(outside, held)
+
+
+def _solved(problem: Problem, prior: PosePrior, limits: JointLimits | None, settings: RefineSettings) -> Solution:
+    """Solve in batches that fit the cache."""
+    solution = Solution.empty(len(problem.start))
+    for at in range(0, len(problem.start), _BATCH):
+        part = slice(at, at + _BATCH)
+        solution.put(part, solve(problem.take(part), prior.factor, limits, settings))
+    return solution
+
+
+def _cost(problem: Problem, solution: Solution) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals [B, N] of poses and the sum [B] that the exact stage makes small."""
+    still = np.zeros((len(solution.root), TANGENT))
+    offsets, targets = problem.offsets, problem.targets()
+    state = pose_state(still, solution.local, solution.root, solution.local[:, 0], offsets, targets)
+    residual = np.sqrt(np.square(state.residual).sum(axis=-1))
+    whitened = residual * problem.strength / problem.deviation
+    return residual, np.square(whitened).sum(axis=1) + np.square(solution.step).sum(axis=1)
 
 
 def _problem(pose: BodyPose, effectors: Effectors, rest_offsets: np.ndarray, settings: RefineSettings) -> Problem:
     used = np.flatnonzero((effectors.weight > 0.0).any(axis=0))  # columns that are padding in every set cost nothing
     weight, tolerance = effectors.weight[:, used], effectors.tolerance[:, used]
-    scale = np.exp(log_bone_ratios(rest_offsets).mean(axis=-1))
     return Problem(
         pose.rotations,
         pose.root_position,
-        pose.rotations[:, 0] * scale[:, None, None],
+        pose.rotations[:, 0] * body_scale(rest_offsets)[:, None, None],
         rest_offsets,
         *(getattr(effectors, name)[:, used] for name in ("kind", "joint", "target", "rotation", "direction")),
         deviation=np.maximum(tolerance, settings.tiny),
@@ -220,15 +179,25 @@ def _problem(pose: BodyPose, effectors: Effectors, rest_offsets: np.ndarray, set
     )
 
 
-def _report(proposed: BodyPose, effectors: Effectors, rest_offsets: np.ndarray, solution: Solution) -> Refined:
-    pose = BodyPose(solution.local, solution.root)
+def refined(
+    proposed: BodyPose, pose: BodyPose, effectors: Effectors, rest_offsets: np.ndarray, iterations: np.ndarray
+) -> Refined:
+    """Measure how poses meet their effectors and differ from what was proposed.
+
+    Args:
+        proposed: B poses.
+        pose: B poses.
+        effectors: B sets.
+        rest_offsets: [23, 3] or [B, 23, 3] m.
+        iterations: [B] that it took.
+    """
     residual = effector_residuals(pose, effectors, rest_offsets)
     turns = proposed.rotations.swapaxes(-1, -2) @ pose.rotations
     vectors = logarithm(turns.reshape(-1, 3, 3)).reshape(pose.count, JOINTS, 3)
     change = np.sqrt(np.square(vectors).sum(axis=-1).mean(axis=-1))
     threshold = np.where(effectors.kind == POSITION, REACHED_M, REACHED_RAD)
     reached = residual <= np.maximum(threshold, effectors.tolerance)
-    return Refined(pose, residual, change, solution.iterations, reached)
+    return Refined(pose, residual, change, iterations, reached)
 
 
 def effector_residuals(pose: BodyPose, effectors: Effectors, rest_offsets: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ _MOST_REFUSALS = 8
 _HARDER, _EASIER, _LEAST_DAMPING, _FIRST_DAMPING = 8.0, 0.3, 0.1, 1.0
 _TRUST = 0.5  # next tolerance over the error of the last linearisation
 _LEAST_RATIO, _MOST_RATIO = 0.15, 0.5  # of successive tolerances
+_LIMIT_RATIO = 3.0  # limits over effectors while both are wide: targets first, ranges when the pose is nearly there
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,10 @@ class Solution:
         shapes = ((TANGENT,), (JOINTS, 3, 3), (3,))
         return cls(*(np.empty((count, *shape)) for shape in shapes), iterations=np.zeros(count, dtype=np.int64))
 
+    def take(self, index: np.ndarray | slice) -> Solution:
+        """Some of the poses."""
+        return Solution(self.step[index], self.local[index], self.root[index], self.iterations[index])
+
     def put(self, index: np.ndarray | slice, part: Solution) -> None:
         """Fill in some of the poses; iterations add up."""
         self.step[index], self.local[index], self.root[index] = part.step, part.local, part.root
@@ -173,7 +178,7 @@ class _Run:
         self.tolerance = tolerance
         deviation = np.maximum(self.problem.deviation, np.maximum(tolerance, self.settings.tiny)[:, None])
         self.precision = (self.problem.strength / deviation)[..., None]
-        self.limit_tolerance = np.maximum(tolerance, self.settings.tiny_limit)
+        self.limit_tolerance = np.maximum(_LIMIT_RATIO * tolerance, self.settings.tiny_limit)
         self.merit = self._merit(self.z, self.state, self.held)
 
     def _merit(self, z: np.ndarray, state: State, held: LimitRows | None) -> np.ndarray:
