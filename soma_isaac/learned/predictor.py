@@ -34,14 +34,18 @@ class StillPose:
     def predict(self, effectors: Effectors, skeleton: BodySkeleton) -> BodyPose:
         """The pose with heading and place from :func:`placement`."""
         positions, world = body_kinematics(self.rotations[None], np.zeros((1, 3)), skeleton.rest_offsets)
-        turn, centroid, template_centroid = placement(effectors, positions[0], world[0])
+        scale = skeleton.scale
+        turn, centroid, template_centroid = placement(effectors, positions[0] / scale, world[0], scale)
         rotations = np.broadcast_to(self.rotations, (effectors.count, 23, 3, 3)).copy()
         rotations[:, 0] = turn @ rotations[:, 0]
-        return BodyPose(rotations, centroid - (turn @ template_centroid[..., None])[..., 0])
+        return BodyPose(rotations, centroid - scale * (turn @ template_centroid[..., None])[..., 0])
 
 
 def placement(
-    effectors: Effectors, template_positions: np.ndarray, template_rotations: np.ndarray
+    effectors: Effectors,
+    template_positions: np.ndarray,
+    template_rotations: np.ndarray,
+    scale: float | np.ndarray = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The heading and place that bring a template pose nearest to the effectors.
 
@@ -53,6 +57,7 @@ def placement(
         effectors: B sets.
         template_positions: [23, 3] m joint positions of the template pose.
         template_rotations: [23, 3, 3] its world rotations.
+        scale: Size of the bodies [B] over that of the template.
 
     Returns:
         Turns [B, 3, 3], weighted centroids [B, 3] m of the position effectors, and the centroids [B, 3] m of the same
@@ -62,7 +67,8 @@ def placement(
     share = (weight / weight.sum(axis=1, keepdims=True))[..., None]
     template = template_positions[effectors.joint]
     centroid, template_centroid = (share * effectors.target).sum(axis=1), (share * template).sum(axis=1)
-    have, want = template - template_centroid[:, None], effectors.target - centroid[:, None]
+    have = template - template_centroid[:, None]
+    want = (effectors.target - centroid[:, None]) / np.reshape(scale, (-1, 1, 1))
     axes = HEADING_OF_ROTATION_M * effectors.weight * (effectors.kind == ROTATION)
     axes_have = axes[..., None, None] * template_rotations[effectors.joint]
     axes_want = HEADING_OF_ROTATION_M * effectors.rotation
