@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from soma_isaac.body.identities.base import Coefficients, IdentityModel, IdentitySpec
 from soma_isaac.body.identities.target import SomaTarget
@@ -112,6 +113,20 @@ class AnnyIdentity(IdentityModel):
             fill=False,  # its mesh has eye and mouth bags of its own
         )
         return cls(target, model, transfer, triangles)
+
+    def blend_weights(self, coefficients: ArrayLike) -> np.ndarray:
+        """Weights [B, D] (float64) of the phenotypes' blend shapes.
+
+        Raises:
+            InputRejected: As :meth:`rest_points`.
+        """
+        import torch
+
+        values = torch.from_numpy(super().blend_weights(coefficients)).to(self._model.template_vertices.device)
+        phenotypes = {name: values[:, k] for k, name in enumerate(PHENOTYPES)}
+        with torch.no_grad():
+            weights = self._model.get_phenotype_blendshape_coefficients(**phenotypes)
+        return weights[:, : self._model.phenotype_blendshape_projection.shape[1]].double().cpu().numpy()
 
     def _native(self, coefficients: np.ndarray, groups: Mapping[str, np.ndarray]) -> np.ndarray:
         import torch

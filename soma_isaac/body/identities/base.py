@@ -225,6 +225,14 @@ class IdentityModel(ABC):
             groups[name] = values.expand(len(coefficients), -1)
         return self._native_torch(coefficients, groups)
 
+    def blend_weights(self, coefficients: ArrayLike) -> np.ndarray:
+        """What native points are linear in [B, D], where a fixed set of shapes is blended: the coefficients themselves.
+
+        Raises:
+            InputRejected: As :meth:`rest_points`.
+        """
+        return self.spec.coefficients.checked("coefficients", coefficients).astype(np.float64)
+
     def _groups(self, scales: Any, extras: Mapping[str, Any]) -> dict[str, tuple[Coefficients, Any]]:
         """The further groups that were given, with what they have to be."""
         known = dict(self.spec.extras)
