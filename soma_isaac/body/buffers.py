@@ -27,9 +27,19 @@ class PoseBuffers:
 
     Recorded launches skip Warp's argument checks, so a call costs microseconds beside the kernels. On a GPU the whole
     chain is captured as a CUDA graph as soon as two calls in a row write to the same outputs.
+
+    Vertices of bodies that are 0 in ``active`` [B], where it is given, stay as they are; their joints are computed.
     """
 
-    def __init__(self, rig: RigArrays, identity: IdentityArrays, kind: PoseKind, *, threads: int) -> None:
+    def __init__(
+        self,
+        rig: RigArrays,
+        identity: IdentityArrays,
+        kind: PoseKind,
+        *,
+        threads: int,
+        active: wp.array | None = None,
+    ) -> None:
         self.device: wp.Device = identity.points.device
         self.batch = batch = kind.batch
         self._threads = threads
@@ -57,6 +67,7 @@ class PoseBuffers:
                 identity_rows(identity, begin, end),
                 {name: rows(array, begin, end) for name, array in self._scratch.items()},
                 kind,
+                None if active is None else active[begin:end],
             )
             for begin, end in self._bounds
         ]

@@ -78,7 +78,15 @@ class BodyPose:
 class PartLaunches:
     """Recorded launches over some rows of the batch."""
 
-    def __init__(self, rig: RigArrays, identity: IdentityArrays, scratch: dict[str, wp.array], kind: PoseKind) -> None:
+    def __init__(
+        self,
+        rig: RigArrays,
+        identity: IdentityArrays,
+        scratch: dict[str, wp.array],
+        kind: PoseKind,
+        active: wp.array | None = None,
+    ) -> None:
+        self._active = active
         self._rig = rig
         self._identity = identity
         self._scratch = scratch
@@ -140,7 +148,12 @@ class PartLaunches:
             points = scratch["points"]
             launches += self._corrections(out, points)
         blend = launch_blend(
-            rig.influences, points=points, columns=scratch["columns"], vertices_out=out.vertices, record=True
+            rig.influences,
+            points=points,
+            columns=scratch["columns"],
+            vertices_out=out.vertices,
+            active=self._active,
+            record=True,
         )
         return [*launches, (skin, ("transforms",)), (blend, ("vertices_out",))]
 

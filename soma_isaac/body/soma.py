@@ -237,15 +237,16 @@ class SomaBody:
             transforms=empty_array((batch, public), wp.mat44, self.device),
         )
 
-    def pose_buffers(self, identity: PreparedIdentity, out: BodyPose) -> PoseBuffers:
+    def pose_buffers(self, identity: PreparedIdentity, out: BodyPose, *, active: wp.array | None = None) -> PoseBuffers:
         """A pose chain of its own, for kernels that write rotation matrices and hips positions on the device.
 
         Args:
             identity: From :meth:`prepare`: one body, or as many as ``out`` has.
             out: What the chain writes to, from :meth:`allocate`.
+            active: [B] int32 that the chain reads on the device: vertices of bodies with 0 stay as they are.
 
         Raises:
-            InputRejected: The identity or ``out`` does not fit.
+            InputRejected: The identity, ``out`` or ``active`` does not fit.
         """
         batch = out.transforms.shape[0]
         if identity.lod != self.lod or identity.count not in (1, batch):
@@ -254,7 +255,7 @@ class SomaBody:
             )
         self._check_out(out, batch, False)
         kind = PoseKind(batch, batch, True, False, True, self.corrected)
-        buffers = PoseBuffers(self._arrays, identity.arrays, kind, threads=self.threads)
+        buffers = PoseBuffers(self._arrays, identity.arrays, kind, threads=self.threads, active=active)
         buffers.bind(out)
         return buffers
 

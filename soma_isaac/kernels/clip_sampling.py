@@ -54,6 +54,8 @@ class ClockArrays(NamedTuple):
         ends: [B] int32, ``HOLD`` or ``LOOP``.
         times: [B] float64, s within the clip.
         active: [B] int32, 1 where the next step moves the clock.
+        stale: [B] int32, 1 where the body was changed since it was posed.
+        posing: [B] int32, 1 where the step poses the body.
     """
 
     clips: wp.array
@@ -62,6 +64,8 @@ class ClockArrays(NamedTuple):
     ends: wp.array
     times: wp.array
     active: wp.array
+    stale: wp.array
+    posing: wp.array
 
 
 @wp.kernel
@@ -77,9 +81,13 @@ def advance_kernel(
     dt: wp.array(dtype=wp.float64),
     # out
     times_out: wp.array(dtype=wp.float64),
+    stale_out: wp.array(dtype=wp.int32),
+    posing_out: wp.array(dtype=wp.int32),
 ):
-    """One body's clock."""
+    """One body's clock; a body is posed if its clock moves or if it was changed."""
     body = wp.tid()
+    posing_out[body] = wp.max(active[body], stale_out[body])
+    stale_out[body] = 0
     if active[body] == 0:
         return
     clip = clips[body]
@@ -99,11 +107,13 @@ def reset_kernel(
     mask: wp.array(dtype=wp.int32),
     # out
     times_out: wp.array(dtype=wp.float64),
+    stale_out: wp.array(dtype=wp.int32),
 ):
     """One body's clock back to its phase."""
     body = wp.tid()
     if mask[body] != 0:
         times_out[body] = phases[body]
+        stale_out[body] = 1
 
 
 @wp.func
@@ -167,16 +177,18 @@ def sample_clips_kernel(
 def launch_advance(clips: ClipArrays, clocks: ClockArrays, *, dt: wp.array) -> None:
     """Move the clocks of active bodies by ``dt`` times their speed; looping ones wrap, the others stop at the ends.
 
+    Active and stale bodies are marked for posing; none is stale afterwards.
+
     Args:
         clips: The C clips.
-        clocks: The B clocks; ``times`` changes.
+        clocks: The B clocks; ``times``, ``stale`` and ``posing`` change.
         dt: [1] float64, s.
 
     Raises:
         InputRejected: A shape or a device does not fit.
     """
     device = clocks.times.device
-    for name in ("clips", "phases", "speeds", "ends", "active"):
+    for name in ("clips", "phases", "speeds", "ends", "active", "stale", "posing"):
         check_array(name, getattr(clocks, name), clocks.times.shape, device)
     check_array("dt", dt, (1,), device)
     check_array("rates", clips.rates, clips.counts.shape, device)
@@ -184,7 +196,7 @@ def launch_advance(clips: ClipArrays, clocks: ClockArrays, *, dt: wp.array) -> N
         advance_kernel,
         dim=len(clocks.times),
         inputs=[clips.counts, clips.rates, clocks.clips, clocks.speeds, clocks.ends, clocks.active, dt],
-        outputs=[clocks.times],
+        outputs=[clocks.times, clocks.stale, clocks.posing],
         device=device,
     )
 
@@ -193,7 +205,7 @@ def launch_reset(clocks: ClockArrays, *, mask: wp.array) -> None:
     """Set clocks back to their phases.
 
     Args:
-        clocks: The B clocks; ``times`` changes.
+        clocks: The B clocks; ``times`` and ``stale`` change.
         mask: [B] int32, which ones.
 
     Raises:
@@ -201,7 +213,14 @@ def launch_reset(clocks: ClockArrays, *, mask: wp.array) -> None:
     """
     device = clocks.times.device
     check_array("mask", mask, clocks.times.shape, device)
-    wp.launch(reset_kernel, dim=len(clocks.times), inputs=[clocks.phases, mask], outputs=[clocks.times], device=device)
+    check_array("stale", clocks.stale, clocks.times.shape, device)
+    wp.launch(
+        reset_kernel,
+        dim=len(clocks.times),
+        inputs=[clocks.phases, mask],
+        outputs=[clocks.times, clocks.stale],
+        device=device,
+    )
 
 
 def launch_sample_clips(

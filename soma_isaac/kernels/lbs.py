@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import warp as wp
 
+from soma_isaac.kernels.activity import activity, is_idle
 from soma_isaac.kernels.shapes import check_array, check_contiguous, check_rows
 
 wp.set_module_options({"enable_backward": False})
@@ -98,11 +99,14 @@ def blend_bodies_kernel(
     points: wp.array(dtype=wp.vec3, ndim=2),
     # pose in
     columns: wp.array(dtype=wp.mat44, ndim=2),
+    active: wp.array(dtype=wp.int32),
     # out
     vertices_out: wp.array(dtype=wp.vec3, ndim=2),
 ):
     """All vertices of one body (CPU)."""
     body = wp.tid()
+    if is_idle(active, body):
+        return
     _blend_body(body, offsets, joints, weights, points, columns, vertices_out)
 
 
@@ -115,11 +119,14 @@ def blend_vertices_kernel(
     points: wp.array(dtype=wp.vec3, ndim=2),
     # pose in
     columns: wp.array(dtype=wp.mat44, ndim=2),
+    active: wp.array(dtype=wp.int32),
     # out
     vertices_out: wp.array(dtype=wp.vec3, ndim=2),
 ):
     """One vertex of one body (GPU)."""
     body, vertex = wp.tid()
+    if is_idle(active, body):
+        return
     blend = wp.mat44()
     for entry in range(offsets[vertex], offsets[vertex + 1]):
         blend += weights[entry] * columns[body, joints[entry]]
@@ -173,6 +180,7 @@ def launch_blend(
     points: wp.array,
     columns: wp.array,
     vertices_out: wp.array,
+    active: wp.array | None = None,
     record: bool = False,
 ) -> wp.Launch | None:
     """Skinned vertices of B bodies.
@@ -182,6 +190,7 @@ def launch_blend(
         points: [1 or B, V] vec3, m, rest points in the bind pose; contiguous.
         columns: [B, J] mat44, transposed skin matrices; contiguous.
         vertices_out: [B, V] vec3, m; contiguous.
+        active: [B] int32, 0 for bodies whose vertices stay as they are; all are written without it.
         record: Do not run; return a recorded launch.
 
     Returns:
@@ -203,7 +212,7 @@ def launch_blend(
     return wp.launch(
         blend_bodies_kernel if device.is_cpu else blend_vertices_kernel,
         dim=batch if device.is_cpu else (batch, count),
-        inputs=[*influences, points, columns],
+        inputs=[*influences, points, columns, activity(active, batch, device)],
         outputs=[vertices_out],
         device=device,
         record_cmd=record,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import warp as wp
 
+from soma_isaac.kernels.activity import activity, is_idle
 from soma_isaac.kernels.shapes import check_array, check_contiguous
 
 wp.set_module_options({"enable_backward": False})
@@ -76,11 +77,15 @@ def body_normals_kernel(
     triangles: wp.array(dtype=wp.int32, ndim=2),
     # pose in
     vertices: wp.array(dtype=wp.vec3, ndim=2),
+    active: wp.array(dtype=wp.int32),
     # out
     normals_out: wp.array(dtype=wp.vec3, ndim=2),
 ):
     """All normals of one body (CPU)."""
-    _normals_body(wp.tid(), triangles, vertices, normals_out)
+    body = wp.tid()
+    if is_idle(active, body):
+        return
+    _normals_body(body, triangles, vertices, normals_out)
 
 
 @wp.kernel
@@ -89,11 +94,14 @@ def triangle_areas_kernel(
     triangles: wp.array(dtype=wp.int32, ndim=2),
     # pose in
     vertices: wp.array(dtype=wp.vec3, ndim=2),
+    active: wp.array(dtype=wp.int32),
     # out
     areas_out: wp.array(dtype=wp.vec3, ndim=2),
 ):
     """Area vector (twice the area long) of one triangle of one body."""
     body, triangle = wp.tid()
+    if is_idle(active, body):
+        return
     corner = vertices[body, triangles[triangle, 0]]
     first = vertices[body, triangles[triangle, 1]] - corner
     second = vertices[body, triangles[triangle, 2]] - corner
@@ -107,18 +115,28 @@ def vertex_normals_kernel(
     incident: wp.array(dtype=wp.int32),
     # pose in
     areas: wp.array(dtype=wp.vec3, ndim=2),
+    active: wp.array(dtype=wp.int32),
     # out
     normals_out: wp.array(dtype=wp.vec3, ndim=2),
 ):
     """Unit normal of one vertex of one body; zero where there is no area."""
     body, vertex = wp.tid()
+    if is_idle(active, body):
+        return
     total = wp.vec3()
     for entry in range(offsets[vertex], offsets[vertex + 1]):
         total += areas[body, incident[entry]]
     normals_out[body, vertex] = wp.normalize(total)
 
 
-def launch_normals(mesh: VertexTriangles, *, vertices: wp.array, areas_out: wp.array, normals_out: wp.array) -> None:
+def launch_normals(
+    mesh: VertexTriangles,
+    *,
+    vertices: wp.array,
+    areas_out: wp.array,
+    normals_out: wp.array,
+    active: wp.array | None = None,
+) -> None:
     """Area-weighted unit vertex normals of B bodies.
 
     Args:
@@ -127,6 +145,7 @@ def launch_normals(mesh: VertexTriangles, *, vertices: wp.array, areas_out: wp.a
         areas_out: [B, N] vec3, m^2, scratch of a GPU: the triangles' area vectors, twice their area long. On a CPU
             it is not used and may have no rows.
         normals_out: [B, V] vec3; contiguous.
+        active: [B] int32, 0 for bodies whose normals stay as they are; all are written without it.
 
     Raises:
         InputRejected: A shape or a device does not fit, or an array is not contiguous.
@@ -138,24 +157,25 @@ def launch_normals(mesh: VertexTriangles, *, vertices: wp.array, areas_out: wp.a
     check_array("offsets", mesh.offsets, (count + 1,), device)
     check_array("incident", mesh.incident, (3 * triangle_count,), device)
     check_array("vertices", vertices, (batch, count), device)
+    mask = activity(active, batch, device)
     if device.is_cpu:
         for name, array in (("triangles", mesh.triangles), ("vertices", vertices), ("normals_out", normals_out)):
             check_contiguous(name, array)
-        inputs = [mesh.triangles, vertices]
+        inputs = [mesh.triangles, vertices, mask]
         wp.launch(body_normals_kernel, dim=batch, inputs=inputs, outputs=[normals_out], device=device)
         return
     check_array("areas_out", areas_out, (batch, triangle_count), device)
     wp.launch(
         triangle_areas_kernel,
         dim=(batch, triangle_count),
-        inputs=[mesh.triangles, vertices],
+        inputs=[mesh.triangles, vertices, mask],
         outputs=[areas_out],
         device=device,
     )
     wp.launch(
         vertex_normals_kernel,
         dim=(batch, count),
-        inputs=[mesh.offsets, mesh.incident, areas_out],
+        inputs=[mesh.offsets, mesh.incident, areas_out, mask],
         outputs=[normals_out],
         device=device,
     )

@@ -82,6 +82,7 @@ class _Chain:
     posed: PosedGroup
     buffers: PoseBuffers
     bodies: wp.array
+    posing: wp.array
     triangles: VertexTriangles | None
     areas: wp.array | None
     proxy_joints: wp.array | None
@@ -154,6 +155,8 @@ class BodyStepper:
             ends=wp.full(count, LOOP, dtype=wp.int32, device=self.device),
             times=wp.zeros(count, dtype=wp.float64, device=self.device),
             active=wp.ones(count, dtype=wp.int32, device=self.device),
+            stale=wp.ones(count, dtype=wp.int32, device=self.device),
+            posing=wp.ones(count, dtype=wp.int32, device=self.device),
         )
         self._placements = wp.zeros(count, dtype=wp.transform, device=self.device)
         legs = np.concatenate([np.broadcast_to(hips_heights(g.body, g.identity), g.size) for g in groups])
@@ -164,7 +167,7 @@ class BodyStepper:
         self._all_active = True
         edges = np.cumsum([0, *(group.size for group in groups)])
         self._chains = [
-            _chain(group, np.arange(begin, end, dtype=np.int32), normals, proxies)
+            _chain(group, np.arange(begin, end, dtype=np.int32), self._clocks.posing[begin:end], normals, proxies)
             for group, begin, end in zip(groups, edges[:-1], edges[1:], strict=True)
         ]
         self.groups = tuple(chain.posed for chain in self._chains)
@@ -231,6 +234,7 @@ class BodyStepper:
             _put(self._clocks.ends, rows, np.where(np.asarray(loop, dtype=bool), LOOP, HOLD))
         if placements is not None:
             _put(self._placements, rows, placement_rows(placements))
+        _put(self._clocks.stale, rows, np.ones(1, np.int32))
 
     def reset(self, ids: ArrayLike | wp.array | None = None) -> None:
         """Set clocks back to their phases; the next step moves on from there.
@@ -250,7 +254,8 @@ class BodyStepper:
         Args:
             dt: s; 0 poses again after a reset.
             ids: Whose clocks move: [N] bodies, or a Warp array [B] of int32 that is not 0 for those (this copies
-                nothing from the host); all by default. The others keep their time, so their vertices stay as they are.
+                nothing from the host); all by default. The others keep their time, and their vertices and normals are
+                not computed again unless they were reset or assigned something since.
 
         Raises:
             InputRejected: ``dt`` is not finite, or a body does not exist.
@@ -293,7 +298,11 @@ class BodyStepper:
             chain.buffers.launch()
             if chain.triangles is not None and chain.areas is not None and posed.normals is not None:
                 launch_normals(
-                    chain.triangles, vertices=posed.pose.vertices, areas_out=chain.areas, normals_out=posed.normals
+                    chain.triangles,
+                    vertices=posed.pose.vertices,
+                    areas_out=chain.areas,
+                    normals_out=posed.normals,
+                    active=chain.posing,
                 )
             if posed.proxies is not None and chain.proxy_joints is not None and chain.proxy_offsets is not None:
                 launch_pose_proxies(
@@ -324,12 +333,12 @@ class BodyStepper:
             mask.assign(chosen)
 
 
-def _chain(group: BodyGroup, rows: np.ndarray, normals: bool, proxies: bool) -> _Chain:
+def _chain(group: BodyGroup, rows: np.ndarray, posing: wp.array, normals: bool, proxies: bool) -> _Chain:
     """Memory and tables of one group."""
     body, identity, device = group.body, group.identity, group.body.device
     count = len(rows)
     pose = body.allocate(count)
-    buffers = body.pose_buffers(identity, pose)
+    buffers = body.pose_buffers(identity, pose, active=posing)
     triangles = areas = capsules = joints = offsets = None
     if normals:
         triangles = vertex_triangles(body.rig.mesh(body.lod), device)
@@ -348,7 +357,7 @@ def _chain(group: BodyGroup, rows: np.ndarray, normals: bool, proxies: bool) -> 
         capsules=capsules,
         proxies=None if capsules is None else wp.zeros((count, len(capsules.names)), dtype=wp.transform, device=device),
     )
-    return _Chain(posed, buffers, device_array(rows, wp.int32, device), triangles, areas, joints, offsets)
+    return _Chain(posed, buffers, device_array(rows, wp.int32, device), posing, triangles, areas, joints, offsets)
 
 
 def _put(target: wp.array, rows: np.ndarray, values: np.ndarray) -> None:

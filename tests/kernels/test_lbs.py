@@ -48,7 +48,7 @@ def random_weights(vertices, seed):
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def blend_with(kernel, influences, points, columns, batch):
+def blend_with(kernel, influences, points, columns, batch, active=()):
     """Launch one of the two kernels on the CPU, outputs filled with inf."""
     count = points.shape[1]
     out = wp.full((batch, count), wp.vec3(*[np.inf] * 3), dtype=wp.vec3, device="cpu")
@@ -56,7 +56,7 @@ def blend_with(kernel, influences, points, columns, batch):
     wp.launch(
         kernel,
         dim=dim,
-        inputs=[*influences, array(points, wp.vec3), array(columns, wp.mat44)],
+        inputs=[*influences, array(points, wp.vec3), array(columns, wp.mat44), wp.array(active, dtype=wp.int32)],
         outputs=[out],
         device="cpu",
     )
@@ -85,6 +85,15 @@ def test_a_vertex_without_joints_lands_at_the_origin_in_both_kernels():
     for kernel in (blend_bodies_kernel, blend_vertices_kernel):
         out = blend_with(kernel, influences_of(weights), np.ones((1, 2, 3)), np.swapaxes(matrices, -1, -2), 1)
         np.testing.assert_array_equal(out[0, 0], 0.0)
+
+
+@pytest.mark.parametrize("kernel", [blend_bodies_kernel, blend_vertices_kernel], ids=["cpu", "gpu"])
+def test_idle_bodies_keep_their_vertices(kernel):
+    matrices = random_transforms(3, JOINTS, seed=3)
+    table = influences_of(random_weights(5, seed=1)), np.ones((1, 5, 3)), np.swapaxes(matrices, -1, -2), 3
+    everyone, some = blend_with(kernel, *table), blend_with(kernel, *table, active=[0, 1, 0])
+    np.testing.assert_array_equal(some[1], everyone[1])
+    assert np.isinf(some[[0, 2]]).all() and np.isfinite(everyone).all()
 
 
 @pytest.mark.parametrize("helper_count", [0, 2])

@@ -111,6 +111,36 @@ def test_only_the_named_bodies_move(body, library):
     np.testing.assert_allclose(stepper.times.numpy(), [0.06, 0.06, 0.04, 0.06], atol=1e-12)
 
 
+def test_bodies_whose_clocks_stand_are_not_computed_again_unless_they_were_changed(body, library):
+    stepper = BodyStepper(library, [BodyGroup(body, body.prepare(), 3), BodyGroup(body, body.prepare(), 2)], playing=0)
+    stepper.step(0.02)
+    arrays = [array for posed in stepper.groups for array in (posed.pose.vertices, posed.normals)]
+    for array in arrays:
+        array.fill_(wp.vec3(7.0, 7.0, 7.0))
+
+    def computed():
+        return [
+            [body for body, row in enumerate([*first.numpy(), *second.numpy()]) if (row != 7.0).any()]
+            for first, second in zip(arrays[:2], arrays[2:], strict=True)
+        ]
+
+    stepper.step(0.02, ids=[1, 4])
+    assert computed() == [[1, 4], [1, 4]]
+    stepper.reset([0])
+    stepper.assign([3], placements=placement(1.0, 1.0))
+    stepper.step(0.02, ids=wp.zeros(5, dtype=wp.int32))
+    assert computed() == [[0, 1, 3, 4], [0, 1, 3, 4]]
+    stepper.step(0.02)
+    assert computed() == [[0, 1, 2, 3, 4]] * 2
+    fresh = BodyStepper(library, [BodyGroup(body, body.prepare(), 5)], playing=0)
+    fresh.assign([3], placements=placement(1.0, 1.0))
+    fresh.assign(phases=stepper.times.numpy())
+    fresh.reset()
+    fresh.step(0.0)
+    np.testing.assert_array_equal(fresh.groups[0].pose.vertices.numpy(), [*arrays[0].numpy(), *arrays[2].numpy()])
+    np.testing.assert_array_equal(fresh.groups[0].normals.numpy(), [*arrays[1].numpy(), *arrays[3].numpy()])
+
+
 def test_reset_of_some_and_a_new_clip(body, library, motions):
     identity = body.prepare()
     stepper = BodyStepper(library, [BodyGroup(body, identity, 3)], playing=0, phases=[0.0, 0.05, 0.1])
