@@ -7,6 +7,8 @@ positions and for rotations, with replacement for look-at; tolerances ``0.1 u^13
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from soma_isaac.learned.network import JOINT_COUNT, EffectorTensors
 from soma_isaac.learned.skeleton import BODY_JOINT_NAMES
 
 COUNTS = (3, 16)
-"""Fewest and most effectors drawn; positions are then filled up to three, so that there may be up to 18."""
+"""Fewest and most effectors drawn; positions are then filled up to three, so that there may be up to 19."""
 
 LEAST_POSITIONS = 3
 LARGEST_TOLERANCE = 0.1
@@ -35,6 +37,26 @@ SEGMENT_GROUPS = (
 SIZE_RANGE = (0.8, 1.25)
 
 
+class Draws(NamedTuple):
+    """What chance decides about B sets of N effectors, whatever the poses.
+
+    Attributes:
+        kind: [B, N] ``POSITION``, ``ROTATION`` or ``LOOK_AT``.
+        joint: [B, N] joint index.
+        spread: [B, N] from 0 to 1; the tolerance follows from it.
+        normal: [B, N, 3] standard normal: the noise of a position or rotation, the direction of a look-at.
+        reach: [B, N] standard normal: how far away a look-at's target is.
+        weight: [B, N] 1, or 0 where a set has fewer effectors.
+    """
+
+    kind: Tensor
+    joint: Tensor
+    spread: Tensor
+    normal: Tensor
+    reach: Tensor
+    weight: Tensor
+
+
 def random_sets(positions: Tensor, world: Tensor, generator: torch.Generator) -> EffectorTensors:
     """One set of noisy effectors per pose, as many in each.
 
@@ -48,14 +70,13 @@ def random_sets(positions: Tensor, world: Tensor, generator: torch.Generator) ->
     count = int(torch.randint(least, most + 1, (), generator=generator, device=device))
     kinds = torch.randint(0, 3, (count,), generator=generator, device=device)
     placed, turned, looking = (int((kinds == kind).sum()) for kind in (POSITION, ROTATION, LOOK_AT))
-    return sets_of(positions, world, (max(LEAST_POSITIONS, placed), turned, looking), generator)
+    counts = (max(LEAST_POSITIONS, placed), turned, looking)
+    return effectors_of(drawn(len(positions), counts, generator), positions, world)
 
 
-def sets_of(
-    positions: Tensor, world: Tensor, counts: tuple[int, int, int], generator: torch.Generator
-) -> EffectorTensors:
-    """Sets with ``counts`` = (positions, rotations, look-ats) effectors of random joints, with the papers' noise."""
-    batch, device = len(positions), positions.device
+def drawn(batch: int, counts: tuple[int, int, int], generator: torch.Generator) -> Draws:
+    """Draws for sets of ``counts`` = (positions, rotations, look-ats) effectors each, on the generator's device."""
+    device = generator.device
     placed, turned, looking = counts
     size = sum(counts)
 
@@ -74,24 +95,41 @@ def sets_of(
         dim=1,
     )
     kind = torch.tensor([POSITION] * placed + [ROTATION] * turned + [LOOK_AT] * looking, device=device)
-    tolerance = LARGEST_TOLERANCE * uniform(batch, size) ** TOLERANCE_POWER
-    tolerance[:, placed + turned :] = 0.0
+    spread = uniform(batch, size)
+    noise = torch.cat([normal(batch, placed + turned, 3), normal(batch, looking, 3)], dim=1)
+    reach = torch.zeros_like(spread)
+    reach[:, placed + turned :] = normal(batch, looking, 1)[..., 0]
+    return Draws(kind.expand(batch, size), joint, spread, noise, reach, torch.ones_like(spread))
+
+
+def effectors_of(draws: Draws, positions: Tensor, world: Tensor, *, noise: bool = True) -> EffectorTensors:
+    """What draws ask of poses.
+
+    Args:
+        draws: B sets.
+        positions: [B, 23, 3] m joint positions.
+        world: [B, 23, 3, 3] world rotations.
+        noise: ``False``: every effector is exact, the tolerances are zero.
+    """
+    kind, joint = draws.kind, draws.joint
+    is_look, is_rotation = (kind == LOOK_AT)[..., None], (kind == ROTATION)[..., None]
+    tolerance = LARGEST_TOLERANCE * draws.spread**TOLERANCE_POWER
+    tolerance = torch.where(is_look[..., 0], 0.0, tolerance) if noise else torch.zeros_like(tolerance)
     at = positions.gather(1, joint[..., None].expand(-1, -1, 3))
     turns = world.gather(1, joint[..., None, None].expand(-1, -1, 3, 3))
-    target, rotation = torch.zeros_like(at), torch.eye(3, device=device).expand(batch, size, 3, 3).clone()
-    direction = torch.zeros_like(at)
-    noise = normal(batch, placed + turned, 3) * tolerance[:, : placed + turned, None]
-    target[:, :placed] = at[:, :placed] + noise[:, :placed]
-    rotation[:, placed : placed + turned] = (
-        matrix_from_euler_xyz(noise[:, placed:]) @ turns[:, placed : placed + turned]
-    )
-    ahead = torch.nn.functional.normalize(normal(batch, looking, 3), dim=-1)
-    distance = LOOK_DISTANCE_M[0] + LOOK_DISTANCE_M[1] * normal(batch, looking, 1).abs()
-    direction[:, placed + turned :] = ahead
-    look = (turns[:, placed + turned :] @ ahead[..., None])[..., 0]
-    target[:, placed + turned :] = at[:, placed + turned :] + distance * look
+    error = draws.normal * tolerance[..., None]
+    ahead = torch.nn.functional.normalize(draws.normal, dim=-1)
+    nearest, spread = LOOK_DISTANCE_M
+    seen = at + (nearest + spread * draws.reach.abs())[..., None] * (turns @ ahead[..., None])[..., 0]
+    none, still = torch.zeros_like(at), torch.eye(3).to(at)
     return EffectorTensors(
-        kind.expand(batch, size), joint, target, rotation, direction, tolerance, torch.ones_like(tolerance)
+        kind,
+        joint,
+        torch.where(is_look, seen, torch.where(is_rotation, none, at + error)),
+        torch.where(is_rotation[..., None], matrix_from_euler_xyz(error) @ turns, still),
+        torch.where(is_look, ahead, none),
+        tolerance,
+        draws.weight,
     )
 
 
@@ -113,13 +151,17 @@ def six_points(positions: Tensor) -> EffectorTensors:
 
 def random_offsets(template: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Offsets [count, 23, 3] m of random bodies: the template [23, 3] resized (0.8 to 1.25), its segments stretched."""
-    device = template.device
+    each = [torch.rand(count, 1, generator=generator, device=template.device) for _ in range(1 + len(SEGMENT_GROUPS))]
+    return offsets_of(template, torch.cat(each, dim=1))
+
+
+def offsets_of(template: Tensor, spread: Tensor) -> Tensor:
+    """Offsets [B, 23, 3] m of the bodies that numbers [B, 6] from 0 to 1 stand for: the size, then each group."""
     low, high = SIZE_RANGE
-    spread = torch.rand(count, 1, generator=generator, device=device)
-    size = low * (high / low) ** spread
-    factors = size.expand(count, JOINT_COUNT).clone()
-    for names, by in SEGMENT_GROUPS:
-        stretch = 1 + by * (2 * torch.rand(count, 1, generator=generator, device=device) - 1)
+    size = low * (high / low) ** spread[:, :1]
+    factors = size.expand(-1, JOINT_COUNT).clone()
+    for column, (names, by) in enumerate(SEGMENT_GROUPS, start=1):
+        stretch = 1 + by * (2 * spread[:, column : column + 1] - 1)
         factors[:, [BODY_JOINT_NAMES.index(name) for name in names]] *= stretch
     return template * factors[..., None]
 
