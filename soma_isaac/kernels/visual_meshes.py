@@ -103,17 +103,25 @@ def rigid_vertices_kernel(
     links: wp.array(dtype=wp.int32),
     positions: wp.array(dtype=wp.vec3, ndim=2),
     quats: wp.array(dtype=wp.quat, ndim=2),
+    shifts: wp.array(dtype=wp.vec3),
     # out
     vertices_out: wp.array(dtype=wp.vec3, ndim=2),
 ):
     """One vertex of one copy of a rigid robot."""
     copy, vertex = wp.tid()
     link = links[vertex]
-    vertices_out[copy, vertex] = wp.quat_rotate(quats[copy, link], points[vertex]) + positions[copy, link]
+    place = positions[copy, link] + shifts[copy]
+    vertices_out[copy, vertex] = wp.quat_rotate(quats[copy, link], points[vertex]) + place
 
 
 def launch_rigid_vertices(
-    *, points: wp.array, links: wp.array, positions: wp.array, quats: wp.array, vertices_out: wp.array
+    *,
+    points: wp.array,
+    links: wp.array,
+    positions: wp.array,
+    quats: wp.array,
+    shifts: wp.array,
+    vertices_out: wp.array,
 ) -> None:
     """Vertices of B copies of a robot whose V vertices each ride on one of its L links.
 
@@ -122,6 +130,7 @@ def launch_rigid_vertices(
         links: [V] int32.
         positions: [B, L] vec3, m, link origins.
         quats: [B, L] quat (xyzw), link to world.
+        shifts: [B] vec3, m, added to a copy.
         vertices_out: [B, V] vec3, m.
 
     Raises:
@@ -133,10 +142,11 @@ def launch_rigid_vertices(
     check_array("links", links, (count,), device)
     check_array("positions", positions, (batch, None), device)
     check_array("quats", quats, positions.shape, device)
+    check_array("shifts", shifts, (batch,), device)
     wp.launch(
         rigid_vertices_kernel,
         dim=(batch, count),
-        inputs=[points, links, positions, quats],
+        inputs=[points, links, positions, quats, shifts],
         outputs=[vertices_out],
         device=device,
     )

@@ -1,10 +1,14 @@
-"""Physics engines of Isaac Lab 3.0 by name."""
+"""Physics engines of Isaac Lab by name, and the cameras that go with them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from soma_isaac.errors import InputRejected
+from soma_isaac.math.so3 import quat_wxyz_from_matrix
 from soma_isaac.sim.isaaclab.compat import DIALECT
 
 ENGINES = ("newton", "ovphysx", "kit")
@@ -34,3 +38,61 @@ def physics_cfg(engine: str, *, device: str = "cpu") -> Any:
     from isaaclab_ovphysx.physics import OvPhysxCfg
 
     return OvPhysxCfg()
+
+
+def camera_cfg(
+    engine: str,
+    *,
+    eye: Sequence[float],
+    target: Sequence[float],
+    width: int,
+    height: int,
+    data_types: Sequence[str] = ("rgb",),
+) -> Any:
+    """A camera per environment that looks from one point to another.
+
+    Args:
+        engine: As for :func:`physics_cfg`; without Kit Newton's ray tracer draws, inside Kit RTX.
+        eye: [3] m, in the environment.
+        target: [3] m.
+        width: Pixels.
+        height: Pixels.
+        data_types: What to draw.
+
+    Raises:
+        InputRejected: Eye and target are above each other.
+    """
+    import isaaclab.sim as sim_utils
+    from isaaclab.sensors import CameraCfg, TiledCameraCfg
+
+    pinhole = sim_utils.PinholeCameraCfg(focal_length=18.0, clipping_range=(0.05, 50.0))
+    kinds = CameraCfg if DIALECT.generation == 3 else TiledCameraCfg
+    offset = kinds.OffsetCfg(pos=tuple(eye), rot=DIALECT.rotation(look_at_wxyz(eye, target)), convention="world")
+    more = {}
+    if engine != "kit":
+        from isaaclab_newton.renderers import NewtonWarpRendererCfg
+
+        more["renderer_cfg"] = NewtonWarpRendererCfg(enable_shadows=True, colorize_instance_segmentation=False)
+    return kinds(
+        prim_path="{ENV_REGEX_NS}/Camera",
+        offset=offset,
+        spawn=pinhole,
+        width=width,
+        height=height,
+        data_types=list(data_types),
+        **more,
+    )
+
+
+def look_at_wxyz(eye: Sequence[float], target: Sequence[float]) -> list[float]:
+    """Rotation (4 numbers) of a camera whose x axis looks from one point to another and whose z axis is up.
+
+    Raises:
+        InputRejected: The points are above each other.
+    """
+    ahead = np.asarray(target, dtype=np.float64) - np.asarray(eye, dtype=np.float64)
+    left = np.cross([0.0, 0.0, 1.0], ahead)
+    if np.linalg.norm(left) < 1e-6:
+        raise InputRejected("a camera cannot look straight up or down: eye and target are above each other")
+    ahead, left = ahead / np.linalg.norm(ahead), left / np.linalg.norm(left)
+    return quat_wxyz_from_matrix(np.stack([ahead, left, np.cross(ahead, left)], axis=1)).tolist()

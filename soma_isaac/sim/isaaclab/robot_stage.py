@@ -19,6 +19,7 @@ from soma_isaac.sim.robot_tree import RobotTree, robot_tree
 
 BUNDLED_ROBOT = "g1/g1_29dof.urdf"
 _ROUND = 12
+_STIFFNESS, _DAMPING = 1.0, 0.05
 
 
 @lru_cache(maxsize=4)
@@ -111,8 +112,9 @@ def _write_hinge(stage: Usd.Stage, root: str, joint: UrdfJoint) -> None:
         prim.CreateUpperLimitAttr(float(np.degrees(joint.upper)))
     drive = UsdPhysics.DriveAPI.Apply(prim.GetPrim(), "angular")
     drive.CreateTypeAttr("force")
-    drive.CreateStiffnessAttr(0.0)
-    drive.CreateDampingAttr(0.0)
+    # In N m per degree. Actuators of Isaac Lab write their own gains over these; at zero Newton would make no drive.
+    drive.CreateStiffnessAttr(_STIFFNESS)
+    drive.CreateDampingAttr(_DAMPING)
     if np.isfinite(joint.effort):
         drive.CreateMaxForceAttr(joint.effort)
 
