@@ -16,6 +16,7 @@ WORDS = 56
 GREY, RED, GREEN, BLUE = 0xFF9A9A9A, 0xFF6A6AF2, 0xFF7FC97F, 0xFFB5803C
 
 STYLE = {
+    "Button:hovered": {"background_color": 0xFF4A4A4A},
     "Button:disabled": {"background_color": 0xFF3A3A3A},
     "Button.Label:disabled": {"color": 0xFF6E6E6E},
     "Slider": {"draw_mode": ui.SliderDrawMode.FILLED, "secondary_color": BLUE, "background_color": 0xFF222222},
