@@ -28,6 +28,7 @@ class Recipe:
         steps: Length of the training.
         mirror: Train on mirror images too.
         turn: Random headings.
+        vary: Put poses together from parts, with small errors (:mod:`soma_isaac.learned.augmentation`).
         morph: Random bodies.
         ema: Decay of the averaged weights that are kept; 0: none.
         clip: Largest norm of the gradient; 0: none.
@@ -50,6 +51,7 @@ class Recipe:
     steps: int = 30_000
     mirror: bool = True
     turn: bool = False
+    vary: bool = True
     morph: bool = True
     ema: float = 0.999
     clip: float = 1.0
@@ -86,6 +88,7 @@ PAPER = replace(
     batch=2048,
     mirror=False,
     turn=True,
+    vary=False,
     ema=0.0,
     clip=0.0,
     bfloat16=False,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.atomic import write_file
+from soma_isaac.learned.augmentation import vary
 from soma_isaac.learned.losses import full_loss, paper_loss
 from soma_isaac.learned.network import EffectorTensors, NetworkConfig, PoseNetwork, Prediction, initialise, kinematics
 from soma_isaac.learned.poses import PoseSet
@@ -116,7 +117,7 @@ class Trainer:
         """The next random batch."""
         recipe, generator = self.recipe, self._generator
         chosen = torch.randint(0, len(self._poses), (recipe.batch,), generator=generator, device=self.device)
-        rotations = self._poses[chosen]
+        rotations = vary(self._poses, chosen, generator) if recipe.vary else self._poses[chosen]
         if recipe.turn:
             angle = 2 * math.pi * torch.rand(recipe.batch, generator=generator, device=self.device)
             rotations = torch.cat([(_about_y(angle) @ rotations[:, 0])[:, None], rotations[:, 1:]], dim=1)
