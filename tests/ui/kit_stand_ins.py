@@ -7,6 +7,8 @@ import types
 import unittest
 from pathlib import Path
 
+from pxr import Usd
+
 from soma_isaac.errors import SomaError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +102,10 @@ class Context:
             self._fire(StageEventType.CLOSING)
         self.stage = stage
         self._fire(StageEventType.OPENED)
+
+    async def new_stage_async(self):
+        self.open(Usd.Stage.CreateInMemory())
+        return True, ""
 
     def save(self):
         """What Save of the application does: the stage's dirty layers, then the event."""

@@ -114,10 +114,11 @@ def test_without_a_stage_of_the_application_the_panel_has_no_section_for_it(kit,
     extension.on_shutdown()
 
 
-def test_the_case_for_kit_passes_on_the_stand_ins(kit):
+@pytest.mark.parametrize("name", ["test_window", "test_stage"])
+def test_the_cases_for_kit_pass_on_the_stand_ins(kit, name):
     extension = importlib.import_module("soma_isaac.kit").SomaIsaacExtension()
     extension.on_startup("soma_isaac-0.1.0")
-    case = importlib.import_module("soma_isaac.kit.tests.test_window")
+    case = importlib.import_module(f"soma_isaac.kit.tests.{name}")
     result = unittest.TestResult()
     unittest.defaultTestLoader.loadTestsFromModule(case).run(result)
     extension.on_shutdown()
