@@ -1,0 +1,47 @@
+"""People for environments, from names: places and lists that repeat. Needs no Isaac Lab."""
+
+import numpy as np
+import pytest
+
+from soma_isaac.errors import InputRejected
+from soma_isaac.sim.isaaclab.people import motion_loader, motion_path, people_stepper, placement
+
+LOAD = motion_loader("soma_isaac.pipelines.motion_in:load_motion")
+
+
+def test_a_placement_stands_a_body_up_and_lets_it_face_its_heading():
+    place = placement((1.0, 2.0, 0.5), 0.7)
+    assert np.allclose(place[:3, :3] @ [0.0, 1.0, 0.0], [0.0, 0.0, 1.0])  # up
+    assert np.allclose(place[:3, :3] @ [0.0, 0.0, 1.0], [np.cos(0.7), np.sin(0.7), 0.0])  # ahead
+    assert np.allclose(place[:3, 3], [1.0, 2.0, 0.5]) and np.isclose(np.linalg.det(place[:3, :3]), 1.0)
+
+
+def test_lists_repeat_over_the_environments():
+    stepper = people_stepper(
+        5,
+        motions=["wave", "squat"],
+        presets=["child", "adult_male", "teen"],
+        phases=[0.1, 0.2],
+        speeds=[1.0, 2.0, -1.0],
+        place=placement((0.0, 0.0, 0.0), 0.0),
+        lod="xlo",
+        device="cpu",
+        load=LOAD,
+        normals=False,
+    )
+    stepper.reset()
+    assert stepper.playing.numpy().tolist() == [0, 1, 0, 1, 0]
+    assert stepper.times.numpy() == pytest.approx([0.1, 0.2, 0.1, 0.2, 0.1])
+    stepper.step(0.05)
+    assert stepper.times.numpy() == pytest.approx([0.15, 0.3, 0.05, 0.25, 0.2])
+    points = stepper.groups[0].pose.vertices.numpy()
+    heights = points[..., 2].max(axis=1)
+    assert heights[0] < heights[1] and abs(heights[0] - heights[3]) < 0.02 * heights[0]
+
+
+def test_unknown_motions_and_loaders_are_refused():
+    with pytest.raises(InputRejected, match="wave"):
+        motion_path("no_such_motion")
+    for name in ("json", "json:nothing", "no.such:thing", ":x"):
+        with pytest.raises(InputRejected, match="load="):
+            motion_loader(name)
