@@ -40,7 +40,7 @@ lint: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON311)" || { echo "Python 3.11 is needed and was not found; set PYTHON311=/path/to/python."; exit 2; }
 	$(PYTHON311) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[retarget,torch,anny,assets,parquet,web,video,dev]" -c constraints.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[retarget,torch,anny,assets,parquet,web,video,train,onnx,dev]" -c constraints.txt
 	@touch $@
 
 $(VENV312)/.ready: pyproject.toml constraints-312.txt
