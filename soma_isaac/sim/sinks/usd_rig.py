@@ -252,15 +252,35 @@ def _set(attributes: tuple[Usd.Attribute, Usd.Attribute, Usd.Attribute], pose: J
         attribute.Set(value, time)
 
 
+def relative_to_rig(layer: Sdf.Layer, file: Path) -> None:
+    """Let a layer refer to the rig that ships with soma_isaac by its path from the folder of ``file``.
+
+    For layers that are written to a file later: until then the relative path leads nowhere.
+
+    Args:
+        layer: With references by absolute path, as :func:`reference_rig` makes them.
+        file: Where the layer will lie.
+
+    Raises:
+        InputRejected: There is no relative path between them.
+    """
+    rig = data_path("SOMA_template_rig.usda")
+    layer.UpdateCompositionAssetDependency(str(rig), _path_from(file.parent, rig))
+
+
 def _relative(stage: Usd.Stage, file: Path) -> str:
     """Path of a file from the folder of the stage's edited layer, as USD anchors it there."""
     layer = stage.GetEditTarget().GetLayer()
     if layer.anonymous or not layer.realPath:
         raise InputRejected("the edited layer is in memory only; save it before files are referred to relative to it")
+    return _path_from(Path(layer.realPath).parent, file)
+
+
+def _path_from(folder: Path, file: Path) -> str:
     try:
-        path = Path(os.path.relpath(file.resolve(), Path(layer.realPath).resolve().parent)).as_posix()
+        path = Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
     except ValueError as error:  # another drive, on Windows
-        raise InputRejected("cannot be referred to relative to the edited layer", str(file)) from error
+        raise InputRejected("cannot be referred to by a relative path from the stage's folder", str(file)) from error
     return path if path.startswith("../") else f"./{path}"
 
 
