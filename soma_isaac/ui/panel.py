@@ -197,8 +197,8 @@ class Panel:
         make = self._make
         with section("Stage"):
             with ui.HStack(height=ROW, spacing=4):
-                make.button("stage_add", "Add to stage", self.presenter.add_to_stage)
-                make.button("stage_remove", "Remove", stage.remove, width=80)
+                make.button("stage_add", "Add to stage", self.presenter.add_to_stage, height=ROW)
+                make.button("stage_remove", "Remove", stage.remove, width=80, height=ROW)
                 make.check("stage_live", "Follows this panel", stage.set_live)
             with scrolling(3 * ROW):
                 make.rebuilt("stage", lambda: self._build_stage_bodies(stage))
@@ -236,7 +236,7 @@ class Panel:
         with section("Export"):
             make.labelled_text("export_path", "File", presenter.set_export_path)
             with ui.HStack(height=ROW, spacing=4):
-                make.button("export", "Export", presenter.export, width=120)
+                make.button("export", "Export", presenter.export, width=120, height=ROW)
                 make.check("overwrite", "Overwrite", presenter.set_overwrite)
 
     # Showing.

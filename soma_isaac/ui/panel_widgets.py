@@ -22,7 +22,7 @@ STYLE = {
     "Slider": {"draw_mode": ui.SliderDrawMode.FILLED, "secondary_color": BLUE, "background_color": 0xFF222222},
     "ProgressBar": {"color": BLUE, "background_color": 0xFF222222},
 }
-CHOSEN = {"Button": {"background_color": BLUE}}
+CHOSEN = {"Button": {"background_color": BLUE}, "Button:hovered": {"background_color": 0xFFC9955A}}
 
 Action = Callable[[Any], None]
 
