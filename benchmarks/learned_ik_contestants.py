@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from soma_isaac.formats.pose_network import PoseNetworkFile, read_pose_network
-from soma_isaac.learned.effectors import Effectors
 from soma_isaac.learned.evaluation import Contestant, Proposer, alone, learned, still, with_exact_stage
 from soma_isaac.learned.fixed_draws import FixedDraws
 from soma_isaac.learned.pose_tests import pose_test
 from soma_isaac.learned.poser import NetworkPoser
 from soma_isaac.learned.poses import PoseSet
 from soma_isaac.learned.prior import PosePrior, steps_between
-from soma_isaac.learned.skeleton import BodyPose
+from soma_isaac.learned.torch_predictor import TorchPredictor
 
 NETWORK, NETWORK_EXACT, NETWORK_LIMITED = "network", "network + exact stage", "network + exact stage, limits"
 MEAN, REST, PAPER, PAPER_EXACT = "mean pose", "rest pose + exact stage", "paper", "paper + exact stage"
@@ -44,7 +43,7 @@ def contestants(training: PoseSet, draws: FixedDraws, weights: Path, paper: Path
     }
     if paper is not None:
         file = read_pose_network(paper)
-        propose = torch_proposer(file)
+        propose = TorchPredictor(file.tensors, file.card).predict_bodies
         found[PAPER] = alone(propose)
         found[PAPER_EXACT] = with_exact_stage(propose, _prior(file))
     return found
@@ -55,28 +54,6 @@ def spread_about(propose: Proposer, poses: PoseSet, draws: FixedDraws) -> PosePr
     test = pose_test(poses, draws, 0, "noisy")
     proposed = propose(test.effectors, test.rest_offsets)
     return PosePrior.from_steps(steps_between(proposed, test.truth, test.rest_offsets))
-
-
-def torch_proposer(file: PoseNetworkFile) -> Proposer:
-    """A network of any variant, run by torch."""
-    import torch
-
-    from soma_isaac.learned.network import EffectorTensors, NetworkConfig, PoseNetwork
-    from soma_isaac.learned.skeleton import log_bone_ratios
-
-    size = {name: file.card["network"][name] for name in ("width", "blocks", "layers", "canonical")}
-    rotations, positions, world = (file.tensors[f"template_{name}"] for name in ("rotations", "positions", "world"))
-    network = PoseNetwork(NetworkConfig(**size), (rotations, positions, world)).eval()
-    known = network.state_dict()
-    network.load_state_dict({name: torch.from_numpy(np.array(file.tensors[name])) for name in known})
-
-    def propose(effectors: Effectors, rest_offsets: np.ndarray) -> BodyPose:
-        ratios, offsets = (torch.from_numpy(each).float() for each in (log_bone_ratios(rest_offsets), rest_offsets))
-        with torch.no_grad():
-            said = network(EffectorTensors.of(effectors), ratios, offsets)
-        return BodyPose(said.rotations.double().numpy(), said.drawn[:, 0].double().numpy())
-
-    return propose
 
 
 def _prior(file: PoseNetworkFile) -> PosePrior | None:

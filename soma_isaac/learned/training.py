@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import pickle  # its error only: torch raises it for what is no checkpoint
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,6 +24,10 @@ from soma_isaac.learned.poses import PoseSet
 from soma_isaac.learned.recipes import Recipe
 from soma_isaac.learned.sampler import random_offsets, random_sets
 from soma_isaac.learned.skeleton import template_skeleton
+
+_UNREADABLE = (
+    OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, pickle.UnpicklingError
+)  # fmt: skip
 
 LOSSES: dict[str, Callable[..., dict[str, Tensor]]] = {"full": full_loss, "paper": paper_loss}
 
@@ -146,7 +151,7 @@ class Trainer:
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             recipe = state["recipe"]
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except _UNREADABLE as error:
             raise InputRejected(f"{path}: no checkpoint of a training ({str(error)[:120]})") from error
         if recipe != asdict(self.recipe):
             changed = ", ".join(name for name, value in asdict(self.recipe).items() if recipe.get(name) != value)
