@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import warp as wp
 
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.render_bodies import plan_render_bodies
 from soma_isaac.pipelines.render_bodies_config import BodiesConfig, RenderBodiesConfig
 from soma_isaac.pipelines.render_bodies_shot import shot_cameras
 from soma_isaac.pipelines.run_config import OutputConfig
+from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.render.plan import Shot
 from soma_isaac.render.posing import PosedScene, make_layers
 from soma_isaac.render.renderer import Renderer, body_surface, make_renderer
@@ -103,7 +103,7 @@ def agreement(pictures: dict[str, Any], name: str) -> str:
 
 def main(device: str) -> None:
     """Print a line per scene and renderer."""
-    wp.config.quiet = True
+    hush_warp()
     for bodies, size in CASES:
         run(bodies, size, device)
 
