@@ -32,6 +32,9 @@ BACK, ASIDE = 1.35, 0.45
 """How much farther off, and how far [m] to the side, the camera starts than for the panel's pictures: the controls
 cover the right of the page."""
 
+ERROR_S = 8.0
+"""How long [s] an error pops up; it stays in the place for words."""
+
 FOREIGN_ORIGIN = 1008  # RFC 6455: policy violation
 
 
@@ -74,6 +77,7 @@ class PreviewPage:
         self._stop = Event()
         self._then = monotonic()
         self._shown: object = None
+        self._told = ""
 
     @property
     def url(self) -> str:
@@ -101,6 +105,14 @@ class PreviewPage:
             controls.show(now)
             if isinstance(frame, PageFrame):
                 self.stage.show(frame, skeleton=state.view.skeleton, apart=controls.apart, follow=controls.follow)
+        self._tell(state.error)
+
+    def _tell(self, error: str) -> None:
+        """Pop a new error up: the place for words may have been scrolled away."""
+        if error and error != self._told:
+            for client in self.server.get_clients().values():
+                client.add_notification("This did not work", error, color="red", auto_close_seconds=ERROR_S)
+        self._told = error
 
     def stop(self) -> None:
         """Let :meth:`run` come to its end."""
