@@ -10,10 +10,10 @@ from typing import Any
 import carb
 import omni.kit.commands
 import omni.usd
-from pxr import Usd
+from pxr import Sdf, Usd
 
 from soma_isaac.errors import InputRejected, SomaError
-from soma_isaac.sim.sinks.usd_layer import AddBody, LiveLayer, RemoveBody, RigBody, bodies_on, settle
+from soma_isaac.sim.sinks.usd_layer import AddBody, LiveLayer, RemoveBody, RigBody, bodies_on, own_layer, settle
 from soma_isaac.sim.sinks.usd_rig import author_pose
 from soma_isaac.sim.sinks.usd_rig_values import JointPose
 
@@ -68,6 +68,7 @@ class KitStage:
     def __init__(self) -> None:
         self._live: tuple[Usd.Stage, LiveLayer] | None = None
         self._context = omni.usd.get_context()
+        self._held = self._layer()
         for command in COMMANDS:
             omni.kit.commands.register(command)
         events = omni.usd.StageEventType
@@ -86,6 +87,7 @@ class KitStage:
         """
         edit = AddBody(self._stage(), body)
         _execute("AddSomaBody", edit)
+        self._held = self._layer()
         self._context.get_selection().set_selected_prim_paths([edit.path], True)
         return edit.path
 
@@ -126,6 +128,12 @@ class KitStage:
             for command in COMMANDS:
                 omni.kit.commands.unregister(command)
         self._subscriptions = []
+        self._held = None
+
+    def _layer(self) -> Sdf.Layer | None:
+        """The stage's layer of bodies. Held, it outlives its stage: saving one that had no file opens it anew."""
+        stage = self._context.get_stage()
+        return None if stage is None else own_layer(stage)
 
     def _stage(self) -> Usd.Stage:
         stage = self._context.get_stage()
@@ -139,6 +147,7 @@ class KitStage:
             return
         try:
             settle(stage)
+            self._held = self._layer()
         except SomaError as error:
             carb.log_error(f"soma_isaac: the layer of bodies was not saved: {error}")
 

@@ -1,6 +1,7 @@
 """Stand-ins for what soma_isaac uses of Kit: actions, menus, events, settings, commands with undo, the open stage."""
 
 import enum
+import gc
 import sys
 import tomllib
 import types
@@ -110,6 +111,14 @@ class Context:
     def save(self):
         """What Save of the application does: the stage's dirty layers, then the event."""
         self.stage.Save()
+        self._fire(StageEventType.SAVED)
+
+    def save_as(self, path):
+        """The root layer goes to a file and the stage is opened from there; the old stage is gone before."""
+        self.stage.GetRootLayer().Export(str(path))
+        self.open(None)
+        gc.collect()
+        self.open(Usd.Stage.Open(str(path)))
         self._fire(StageEventType.SAVED)
 
     def _fire(self, event):

@@ -207,6 +207,18 @@ def test_saving_keeps_the_layer_beside_the_stage_and_it_reopens_with_its_motion(
     assert again.GetEndTimeCode() == pytest.approx(6.34 * 60.0, abs=1.0)
 
 
+def test_a_stage_that_had_no_file_keeps_its_bodies_when_it_is_saved(desk, tmp_path):
+    desk.choose_clip("walk.npz")
+    path = desk.add()
+    expected = desk.rotations(path, 77.7)
+    desk.kit.commands.done.clear()  # opening a stage clears the stack, which held the edits
+    desk.kit.context.save_as(tmp_path / "new.usda")
+    desk.wait(lambda: desk.state.stage.bodies == (path,))
+    assert {file.name for file in tmp_path.iterdir()} == {"new.usda", "new.soma.usdc"}
+    assert "anon" not in (tmp_path / "new.usda").read_text()
+    np.testing.assert_array_equal(desk.rotations(path, 77.7), expected)
+
+
 def test_a_save_that_fails_is_logged_and_breaks_nothing(desk, tmp_path, monkeypatch):
     desk.kit.context.open(_stage(tmp_path / "scene.usda"))
     desk.add()
