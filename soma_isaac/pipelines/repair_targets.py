@@ -14,8 +14,12 @@ from soma_isaac.math.arrays import frozen_array
 from soma_isaac.math.so3 import geodesic_angle, matrix_from_rotvec, rotvec_from_matrix, shortest_arc
 
 SHORTEST_EASE_S = 0.4
+LONGEST_EASE_S = 1.5
 EASE_S_PER_M = 1.0
 EASE_S_PER_RAD = 0.5
+HOLD_WEIGHT = 0.01
+"""Of what is held, against feet that are kept: where both cannot be, the feet stay."""
+
 LOOSELY_KEPT = (
     ("Hips", POSITION, 0.05),
     ("LeftHand", POSITION, 0.05),
@@ -141,7 +145,7 @@ def eased_holds(
         world: [T, 23, 3, 3] their world rotations.
         fps: Frame rate [Hz].
         ease: Time [s] to get there, and back; ``None`` gives 0.4 s, or 1 s per metre and half a second per radian
-            where that is more. Between two holds of one joint both get the time that there is.
+            where that is more, but at most 1.5 s. Between two holds of one joint both get the time that there is.
 
     Raises:
         InputRejected: Two holds ask different things of one joint at once.
@@ -180,7 +184,7 @@ def hold_effectors(
         looseness: Factor on the tolerances of what is kept loosely.
     """
     held = {each.hold.joint for each in eased}
-    columns = []
+    columns, weight = [], {"weight": np.full((clip.count, 1), HOLD_WEIGHT)}
     for name, kind, tolerance in LOOSELY_KEPT:
         joint, tolerances = joint_index(name), np.full(clip.count, looseness * tolerance)
         values = {"target": positions[:, joint]} if kind == POSITION else {"rotation": world[:, joint]}
@@ -194,14 +198,14 @@ def hold_effectors(
             path = path if each.hold.path is None else each.led_path(path)
             rotation = rotation if each.hold.rotation is None else each.led_rotation(rotation)
         if any(each.hold.path is not None for each in mine):
-            columns.append(exact_column(POSITION, joint, clip.count, target=path))
+            columns.append(exact_column(POSITION, joint, clip.count, target=path) | weight)
         if any(each.hold.rotation is not None for each in mine):
-            columns.append(exact_column(ROTATION, joint, clip.count, rotation=rotation))
+            columns.append(exact_column(ROTATION, joint, clip.count, rotation=rotation) | weight)
         for each in mine:
             if each.hold.look_at is not None:
                 points = each.led_sight(path + world[:, joint] @ each.hold.direction, path)
                 direction = np.broadcast_to(each.hold.direction, points.shape)
-                columns.append(exact_column(LOOK_AT, joint, clip.count, target=points, direction=direction))
+                columns.append(exact_column(LOOK_AT, joint, clip.count, target=points, direction=direction) | weight)
     return Effectors(*(np.concatenate([each[name] for each in columns], axis=1) for name in _FIELDS))
 
 
@@ -235,7 +239,7 @@ def _seconds(hold: Hold, row: int, position: np.ndarray, world: np.ndarray) -> f
     if hold.look_at is not None:
         arc = shortest_arc(world[joint] @ hold.direction, hold.look_at[row] - position[joint])
         seconds = max(seconds, EASE_S_PER_RAD * float(np.linalg.norm(rotvec_from_matrix(arc))))
-    return seconds
+    return min(seconds, LONGEST_EASE_S)
 
 
 def _length(vectors: np.ndarray) -> np.ndarray:

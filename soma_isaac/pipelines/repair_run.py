@@ -1,0 +1,132 @@
+"""``scripts/repair.py``: a SOMA clip in, the same clip with some of its joints held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from omegaconf import DictConfig
+
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line
+from soma_isaac.pipelines.single_run import run_single, write_results
+
+if TYPE_CHECKING:
+    from soma_isaac.pipelines.repair_targets import Hold
+
+FEET = ("keep", "contacts", "free")
+
+
+@dataclass
+class RepairConfig:
+    """All keys of ``repair.py``.
+
+    Attributes:
+        motion: Motion file (SOMA, Kimodo, BONES-SEED or AMASS npz, or BVH).
+        hold: YAML or JSON file of what to hold when, see :func:`soma_isaac.pipelines.repair_file.read_holds`.
+        output: SOMA npz to write.
+        network: A trained pose network, for its joint limits; ``null`` for the one that ships, ``still`` for none.
+        ease: Time [s] in which a joint is led to what it shall do, and back; ``null`` for 0.4 s or 1 s per metre.
+        fade: Time [s] before and after that in which the rest of the body comes back to the clip.
+        feet: ``keep`` the paths of the feet, only while they are in ``contacts``, or leave them ``free``.
+        looseness: Factor on how far hips, free hands and head may well go from where they are (5 cm, 5 degrees).
+        source_fps: Frame rate [Hz] of the motion where its file does not say it; it wins where it does.
+        up_axis: ``y`` or ``z``, the world of the hold file; ``null`` takes what it says, else ``y``.
+        replace: Overwrite an output that has other bytes.
+    """
+
+    motion: str = ""
+    hold: str = ""
+    output: str = ""
+    network: str | None = None
+    ease: float | None = None
+    fade: float = 0.4
+    feet: str = "keep"
+    looseness: float = 1.0
+    source_fps: float | None = None
+    up_axis: str | None = None
+    replace: bool = False
+
+
+def check_config(config: RepairConfig) -> None:
+    """Refuse values that no repair can work with.
+
+    Raises:
+        ConfigRefused: Names the key, the value and what would be accepted.
+    """
+    for key in ("motion", "hold", "output"):
+        if not getattr(config, key):
+            raise ConfigRefused(f"{key}: is needed; repair.py motion=CLIP.npz hold=HOLD.yaml output=REPAIRED.npz")
+    if Path(config.output).suffix.lower() != ".npz":
+        raise ConfigRefused(f"output: {config.output!r} does not end in .npz")
+    if config.feet not in FEET:
+        raise ConfigRefused(f"feet: {config.feet!r} is none of {', '.join(FEET)}")
+    if config.up_axis not in (None, "y", "z"):
+        raise ConfigRefused(f"up_axis: {config.up_axis!r} is neither y nor z")
+    for key, low, high in (("ease", 0.0, 10.0), ("fade", 0.0, 10.0), ("looseness", 0.01, 100.0)):
+        value = getattr(config, key)
+        if value is not None and not low <= value <= high:
+            raise ConfigRefused(f"{key}: {value!r} is outside {low:g} to {high:g}")
+
+
+def repair(config: RepairConfig) -> list[str]:
+    """Repair one clip; the lines say what became of it.
+
+    Raises:
+        ConfigRefused: A value is out of range.
+        InputRejected: The clip, the hold file or the network cannot be read, or a hold does not fit the clip.
+        OutputConflict: The output exists with other bytes and ``replace`` is not set.
+        OSError: The disk refused.
+    """
+    check_config(config)
+    # Imported here so that --help and wrong arguments are answered at once.
+    from soma_isaac.formats.soma_npz import provenance_array, soma_npz_bytes
+    from soma_isaac.pipelines.motion_in import load_motion
+    from soma_isaac.pipelines.poser_choice import choose_poser
+    from soma_isaac.pipelines.repair import RepairSettings, repair_motion
+    from soma_isaac.pipelines.repair_file import read_holds
+
+    source = Path(config.motion)
+    motion = load_motion(source, source_fps=config.source_fps, name=source.name)
+    holds = read_holds(Path(config.hold), motion, config.up_axis)
+    settings = RepairSettings(config.ease, config.fade, config.feet, config.looseness)
+    found = repair_motion(motion, holds, choose_poser(config.network), settings)
+    data = soma_npz_bytes(found.motion, {"provenance": provenance_array(found.motion.provenance)})
+    lines = [
+        f"{hold.joint}, frames {hold.begin} to {hold.end}: " + ", ".join(_missed(hold, residual))
+        for hold, residual in zip(holds, found.residual, strict=True)
+    ]
+    return [
+        *lines,
+        f"{int(found.changed.sum())} of {motion.frame_count} frames changed, joints turned by at most "
+        f"{np.degrees(found.largest_turn):.0f} deg, kept feet moved by at most {1e3 * found.feet_moved:.2f} mm",
+        *write_results([(Path(config.output), data)], config.replace),
+    ]
+
+
+def _missed(hold: Hold, residual: tuple[float, float, float]) -> list[str]:
+    from soma_isaac.learned.refine import REACHED_M, REACHED_RAD
+
+    metres, radians, looking = residual
+    asked = (
+        ("path", metres <= REACHED_M, f"{1e3 * metres:.2f} mm"),
+        ("rotation", radians <= REACHED_RAD, f"{np.degrees(radians):.2f} deg"),
+        ("look_at", looking <= REACHED_RAD, f"{np.degrees(looking):.2f} deg"),
+    )
+    return [
+        f"{name} {'met within' if met else 'out of reach, missed by up to'} {size}"
+        for name, met, size in asked
+        if getattr(hold, name) is not None
+    ]
+
+
+def prepare_command_line(arguments: Sequence[str]) -> None:
+    """Register the schema and check the arguments before Hydra sees them; exits with 2 where one is wrong."""
+    check_command_line("repair_schema", RepairConfig, arguments)
+
+
+def repair_command(config: DictConfig) -> int:
+    """Run what the config asks for; see :func:`soma_isaac.pipelines.single_run.run_single` for exit codes."""
+    return run_single(config, RepairConfig, repair)

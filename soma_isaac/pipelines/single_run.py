@@ -1,0 +1,73 @@
+"""What commands with one result have in common: a file that is not overwritten unasked, and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from omegaconf import DictConfig
+
+from soma_isaac.batch.names import escaped
+from soma_isaac.errors import InputRejected, OutputConflict, SomaError
+from soma_isaac.formats.atomic import write_file
+from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, config_object
+from soma_isaac.pipelines.warp_log import hush_warp
+
+EXIT_INFRASTRUCTURE = 4
+USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
+
+Settings = TypeVar("Settings")
+
+
+def run_single(config: DictConfig, schema: type[Settings], job: Callable[[Settings], Sequence[str]]) -> int:
+    """Run a job; what it says on stdout, errors on stderr.
+
+    Returns:
+        0 done, 2 usage, input or output refused, 4 infrastructure.
+    """
+    hush_warp()
+    try:
+        lines = job(config_object(config, schema))
+    except USAGE_ERRORS as error:
+        sys.stderr.write(f"error: {escaped(str(error))}\n")
+        return EXIT_USAGE
+    except (SomaError, OSError) as error:
+        sys.stderr.write(f"error: {escaped(str(error))}\n")
+        return EXIT_INFRASTRUCTURE
+    sys.stdout.write("".join(f"{escaped(line)}\n" for line in lines))
+    return 0
+
+
+def check_place(path: Path, data: bytes, replace: bool) -> str:
+    """What writing ``data`` to ``path`` would be: ``written``, ``replaced``, or ``unchanged`` where it is there.
+
+    Raises:
+        OutputConflict: Other bytes are there and ``replace`` is not set, or it is no place for a file.
+    """
+    if not os.path.lexists(path):
+        return "written"
+    if path.is_symlink() or not path.is_file():
+        raise OutputConflict(f"{str(path)!r} is a folder or a link; name a file")
+    if path.read_bytes() == data:
+        return "unchanged"
+    if not replace:
+        raise OutputConflict(f"{str(path)!r} exists with other bytes; name another output or add replace=true")
+    return "replaced"
+
+
+def write_results(files: Sequence[tuple[Path, bytes]], replace: bool) -> list[str]:
+    """Write files, all of them or, where one is refused, none; one line about each.
+
+    Raises:
+        OutputConflict: As :func:`check_place`.
+        OSError: The disk refused.
+    """
+    states = [check_place(path, data, replace) for path, data in files]
+    for (path, data), state in zip(files, states, strict=True):
+        if state != "unchanged":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, data)
+    return [f"{path}: {state}, {len(data) / 1e6:.2f} MB" for (path, data), state in zip(files, states, strict=True)]
