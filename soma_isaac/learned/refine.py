@@ -26,7 +26,7 @@ REACHED_RAD = np.deg2rad(0.1)
 
 _BATCH = 128  # what one pass holds: larger ones leave the cache
 _OUTSIDE_RAD = 1e-6  # less is clipped without another solution
-_LIMITED_TOLERANCE = 0.01  # first tolerance of a second pass, which begins near its end
+_NARROW = 0.01  # first tolerance of a pass that begins near its end
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +107,42 @@ def refine_bodies(
         steps = steps_between(pose, first, rest_offsets)
         problem.first = np.linalg.solve(prior.factor, steps.T).T
     solution = _solved(problem, prior, None, settings)
+    if settings.second_start:
+        _start_again(solution, problem, prior, settings)
     if limits is not None:
         _keep_limits(solution, problem, prior, limits, settings)
         solution.local = limits.clamp(solution.local)  # the last 1e-4 rad
     return refined(pose, BodyPose(solution.local, solution.root), effectors, rest_offsets, solution.iterations)
+
+
+def _start_again(solution: Solution, problem: Problem, prior: PosePrior, settings: RefineSettings) -> None:
+    """Solve once more where a target was missed, from where an equal prior leads; keep the better."""
+    residual, cost = _cost(problem, solution)
+    missed = _missed(problem, residual)
+    if not len(missed):
+        return
+    again, equal = problem.take(missed), default_prior()
+    again.first = np.zeros((len(missed), TANGENT))
+    steps = _solved(again, equal, None, settings).step @ equal.factor.T
+    again.first = np.linalg.solve(prior.factor, steps.T).T
+    _keep_better(solution, missed, cost, again, _solved(again, prior, None, _narrow(settings)))
+
+
+def _missed(problem: Problem, residual: np.ndarray) -> np.ndarray:
+    far = residual > np.maximum(REACHED_RAD, 3.0 * problem.deviation)
+    return np.flatnonzero((far & (problem.strength > 0.0)).any(axis=1))
+
+
+def _narrow(settings: RefineSettings) -> RefineSettings:
+    """For a pass that begins near its end."""
+    return replace(settings, first_tolerance=min(settings.first_tolerance, _NARROW))
+
+
+def _keep_better(solution: Solution, index: np.ndarray, cost: np.ndarray, problem: Problem, second: Solution) -> None:
+    better = _cost(problem, second)[1] < cost[index]
+    solution.iterations[index] += second.iterations
+    second.iterations[:] = 0  # counted already
+    solution.put(index[better], second.take(better))
 
 
 def _keep_limits(
@@ -121,7 +153,7 @@ def _keep_limits(
     Where that leaves a target unmet, once again from the middle of every joint's range, and the better of both is
     kept: a pose far outside may have come to lie behind a limit that it cannot be pulled through.
     """
-    settings = replace(settings, first_tolerance=min(settings.first_tolerance, _LIMITED_TOLERANCE))
+    settings = _narrow(settings)
     outside = np.flatnonzero(limits.excess(solution.local).max(axis=(1, 2)) > _OUTSIDE_RAD)
     if not len(outside):
         return
@@ -129,19 +161,14 @@ def _keep_limits(
     some.first = solution.step[outside]
     held = _solved(some, prior, limits, settings)
     residual, cost = _cost(some, held)
-    far = residual > np.maximum(REACHED_RAD, 3.0 * some.deviation)
-    missed = np.flatnonzero((far & (some.strength > 0.0)).any(axis=1))
+    missed = _missed(some, residual)
     if len(missed):
         again = some.take(missed)
         middle = np.broadcast_to(limits.middle, again.start.shape).copy()
         middle[:, 0] = again.start[:, 0]
         steps = tangent(again.start, middle, np.zeros((len(missed), 3)))
         again.first = np.linalg.solve(prior.factor, steps.T).T
-        second = _solved(again, prior, limits, settings)
-        better = _cost(again, second)[1] < cost[missed]
-        held.iterations[missed] += second.iterations
-        second.iterations[:] = 0
-        held.put(missed[better], second.take(better))
+        _keep_better(held, missed, cost, again, _solved(again, prior, limits, settings))
     solution.put(outside, held)
 
 

@@ -98,7 +98,8 @@ def refine_sequence(
     if proposals.count != effectors.count:
         raise InputRejected(f"{proposals.count} poses for {effectors.count} sets of effectors")
     smooth = proposals if settings.proposal_cutoff is None else _smooth_poses(proposals, fps, settings.proposal_cutoff)
-    warm = replace(solver, first_tolerance=min(settings.warm_tolerance, solver.first_tolerance))
+    tolerance = min(settings.warm_tolerance, solver.first_tolerance)
+    warm = replace(solver, first_tolerance=tolerance, second_start=False)
     clip, iterations = _frame_by_frame(smooth, effectors, skeleton, prior, limits, solver, warm)
     filled = placed(pins, _paths(clip, skeleton), skeleton)
     offsets = np.broadcast_to(skeleton.rest_offsets, (clip.count, JOINTS, 3))

@@ -40,6 +40,8 @@ class RefineSettings:
         longest_step: No joint turns by more than this [rad] in one step.
         settled: The iteration ends when no joint turns by more than this [rad] (nor the root moves, m) any more.
         least_gain: It also ends when an undamped step lessens the sum by less than this share.
+        second_start: Whether poses that miss a target are solved again from another start (a target out of reach then
+            costs three times as much).
     """
 
     tiny: float = 2e-4
@@ -49,6 +51,7 @@ class RefineSettings:
     longest_step: float = 1.0
     settled: float = 5e-3
     least_gain: float = 1e-2
+    second_start: bool = True
 
 
 @dataclass(eq=False)
