@@ -29,7 +29,7 @@ RIG_NOISE = 1e-2
 OBSERVABLE = 0.5
 """A coefficient is observable if the lengths bring its standard deviation below this share of the prior's."""
 
-_STARTS = 8
+_STARTS = 6
 _MISFIT = 0.25
 """Mean squared residual, in units of the noise, from which other starts are tried."""
 _TYPICAL = 256

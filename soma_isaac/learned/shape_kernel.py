@@ -7,6 +7,7 @@ for large ones. It is kept as the baseline.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,9 +85,15 @@ class PaperEstimator:
     features: np.ndarray
 
     @classmethod
-    def of(cls, model: LengthModel, draws: int = PAPER_DRAWS, seed: int = 0) -> PaperEstimator:
-        """Draw the table."""
-        unknowns = model.drawn(draws, seed)
+    def of(
+        cls,
+        model: LengthModel,
+        draws: int = PAPER_DRAWS,
+        seed: int = 0,
+        within: Mapping[str, tuple[float, float]] | None = None,
+    ) -> PaperEstimator:
+        """Draw the table; see :meth:`~soma_isaac.learned.shape_population.LengthModel.drawn` for ``within``."""
+        unknowns = model.drawn(draws, seed, within)
         scales = np.random.default_rng([seed, 1]).uniform(*PAPER_SCALES, draws)
         return cls(unknowns, scales, scales[:, None] * paper_features(model.joints(unknowns)))
 

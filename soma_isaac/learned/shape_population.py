@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ _STEP = 0.02
 _ROWS = 128
 _LEARN, _CHECK = 768, 128
 _LINEAR_M = 1e-4
-"""Segments that a linear map of the blend weights gives within this are taken from it [m]."""
+"""Joints that a linear map of the blend weights gives within this are taken from it [m]."""
 
 
 class LengthModel:
@@ -70,6 +71,9 @@ class LengthModel:
         self._blend = None
         if not self._observations.is_linear and held is None and not fit_scales:
             self._blend = self._blend_map()
+        # Differences of joints are linear in the same weights, and fewer.
+        rows = None if self._blend is None else self._blend.reshape(len(self._blend), -1, 3)
+        self._blend_vectors = None if rows is None else segment_vectors(rows).reshape(len(rows), -1)
 
     @property
     def count(self) -> int:
@@ -78,7 +82,12 @@ class LengthModel:
 
     def joints(self, unknowns: np.ndarray) -> np.ndarray:
         """Public joints [B, 78, 3] m at rest of unknowns [B, U]."""
-        return self._observations.points(unknowns)
+        if self._blend is None:
+            return self._observations.points(unknowns)
+        parts = [
+            self._blended(unknowns[begin : begin + _ROWS]) @ self._blend for begin in range(0, len(unknowns), _ROWS)
+        ]
+        return np.concatenate(parts).reshape(len(unknowns), -1, 3)
 
     def log_lengths(self, unknowns: np.ndarray) -> np.ndarray:
         """Log segment lengths [B, F] of unknowns [B, U]; NaN where the model has no such segment."""
@@ -87,9 +96,9 @@ class LengthModel:
 
     def _vectors(self, unknowns: np.ndarray) -> np.ndarray:
         """Vectors along the segments [B, 2, F, 3] m."""
-        if self._blend is None:
+        if self._blend_vectors is None:
             return segment_vectors(self.joints(unknowns))
-        return (self._blended(unknowns) @ self._blend).reshape(len(unknowns), 2, len(SEGMENTS), 3)
+        return (self._blended(unknowns) @ self._blend_vectors).reshape(len(unknowns), 2, len(SEGMENTS), 3)
 
     def jacobian(self, unknowns: np.ndarray, logs: np.ndarray) -> np.ndarray:
         """Derivatives [B, F, U] at unknowns [B, U], whose log lengths [B, F] are known; by differences."""
@@ -104,7 +113,7 @@ class LengthModel:
         return np.concatenate([weights, np.ones((len(weights), 1))], axis=1)
 
     def _blend_map(self) -> np.ndarray | None:
-        """The segments' vectors as a linear map [D + 1, 2 * F * 3] of the blend weights, ``None`` where they are none.
+        """Joints as a linear map [D + 1, 78 * 3] of the blend weights, or ``None`` where they are none.
 
         Meshes are linear in them; the way to SOMA's mesh bends a little with the normals of faces. In the joints, means
         of hundreds of vertices, that is 0.2 micrometres for anny. Bodies that were not used say whether it holds.
@@ -113,17 +122,26 @@ class LengthModel:
         rows = self._blended(unknowns)
         if rows.shape[1] > _LEARN // 2:
             return None
-        seen = segment_vectors(self.joints(unknowns)).reshape(len(unknowns), -1)
+        seen = self._observations.points(unknowns).reshape(len(unknowns), -1)
         # Blend weights sum to one in groups, hence the cut of what is singular.
         blend = np.linalg.lstsq(rows[:_LEARN], seen[:_LEARN], rcond=1e-7)[0]
         return blend if np.abs(rows[_LEARN:] @ blend - seen[_LEARN:]).max() < _LINEAR_M else None
 
-    def drawn(self, count: int, seed: int) -> np.ndarray:
-        """Random unknowns [count, U]: even over a range, normal where there is none."""
+    def drawn(self, count: int, seed: int, within: Mapping[str, tuple[float, float]] | None = None) -> np.ndarray:
+        """Random unknowns [count, U]: even over a range, normal where there is none.
+
+        Args:
+            count: How many.
+            seed: The same seed gives the same.
+            within: Narrower ranges by name, in the coefficients' own unit.
+        """
         random = np.random.default_rng(seed)
         even, normal = random.random((count, self.count)), random.normal(size=(count, self.count))
         bounded = np.isfinite(self.low)
         low, high = np.where(bounded, self.low, 0.0), np.where(bounded, self.high, 0.0)
+        for name, ends in (within or {}).items():
+            k = self.unknowns.names.index(name)
+            low[k], high[k] = (np.array(ends) - self.unknowns.default[k]) / self.unknowns.deviation[k]
         return np.where(bounded, low + even * (high - low), normal)
 
 

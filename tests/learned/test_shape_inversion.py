@@ -15,7 +15,7 @@ from soma_isaac.learned.shape_features import (
     segment_lengths,
 )
 from soma_isaac.learned.shape_inversion import FIT_NOISE, LengthInversion
-from soma_isaac.learned.shape_kernel import PaperEstimator
+from soma_isaac.learned.shape_kernel import PaperEstimator, paper_features
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, template_rest_offsets
 
 GENDER, AGE, MUSCLE, WEIGHT, HEIGHT, PROPORTIONS = range(6)
@@ -41,9 +41,7 @@ def soma(target):
 def held_out(anny):
     """Unknowns [60, 6] of bodies and their lengths; babies and older, newborns have neither gender nor proportions."""
     bodies = anny.bodies
-    unknowns = bodies.drawn(60, 99)
-    table = bodies.unknowns
-    unknowns[:, AGE] = (np.random.default_rng(98).random(60) - table.default[AGE]) / table.deviation[AGE]
+    unknowns = bodies.drawn(60, 99, {"age": (0.0, 1.0)})
     return unknowns, np.exp(bodies.log_lengths(unknowns))
 
 
@@ -95,9 +93,10 @@ def test_missing_and_empty_segments_are_nan():
 
 def test_annys_joints_are_linear_in_its_blend_weights(anny):
     unknowns = anny.bodies.drawn(20, 5)
-    exact = np.log(segment_lengths(anny.bodies.joints(unknowns)))
+    exact = anny.bodies._observations.points(unknowns)
     assert anny.bodies._blend is not None
-    assert np.abs(anny.bodies.log_lengths(unknowns) - exact).max() < 3e-4
+    assert np.abs(anny.bodies.joints(unknowns) - exact).max() < 5e-5
+    assert np.abs(anny.bodies.log_lengths(unknowns) - np.log(segment_lengths(exact))).max() < 3e-4
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
@@ -155,10 +154,13 @@ def test_missing_lengths_do_not_count(anny, held_out):
 
 
 def test_a_known_unit_tells_the_age_from_the_size(anny, held_out):
-    truth, lengths = held_out
+    truth, lengths = (part[:30] for part in held_out)
     noisy = lengths * np.exp(np.random.default_rng(2).normal(size=lengths.shape) * 0.02 * LOOSENESS)
     free, known = anny.fit(noisy), anny.fit(100.0 * noisy, metres_per_unit=0.01)
-    assert normalised(anny, known, truth)[AGE] < normalised(anny, free, truth)[AGE]
+    table = anny.bodies.unknowns
+    ages = (table.default + truth * table.deviation)[:, AGE]
+    off = [np.median(np.abs(fit.coefficients[:, AGE] - ages)) for fit in (known, free)]
+    assert off[0] < 0.8 * off[1]  # single adults may still pass for the young ones of their size
     assert np.median(known.posterior_std[:, AGE] / free.posterior_std[:, AGE]) < 0.8
     np.testing.assert_allclose(known.size, 100.0)
 
@@ -196,28 +198,28 @@ def test_the_solution_is_the_minimum_over_shape_and_scale(soma):
     np.testing.assert_allclose(found, best.x, atol=0.02)
 
 
-def test_the_papers_estimator_is_where_it_was_found_to_be(anny, held_out):
-    truth = held_out[0][:30]
-    paper = PaperEstimator.of(anny.bodies, draws=3000)
+def test_the_papers_estimator_is_where_it_was_found_to_be(anny):
+    grown = {"age": (0.5, 1.0)}
+    truth = anny.bodies.drawn(30, 99, grown)
+    paper = PaperEstimator.of(anny.bodies, within=grown)
     joints = anny.bodies.joints(truth)
-    relative, absolute = {}, {}
+    truth_six, error = paper_features(joints), {}
     for scale in (0.25, 1.0, 2.3):
         unknowns, scales = paper.estimate(scale * joints)
-        lengths = np.exp(anny.bodies.log_lengths(unknowns)) * scales[:, None]
-        seen = scale * np.exp(anny.bodies.log_lengths(truth))
-        limbs = LOOSENESS == 1.0  # what it looks at; feet and spine come out as they may
-        relative[scale] = np.abs(lengths / seen - 1.0)[:, limbs].mean()
-        absolute[scale] = np.abs(lengths - seen).mean()
+        found = paper_features(anny.bodies.joints(unknowns)) * scales[:, None]
+        error[scale] = np.abs(found - scale * truth_six).mean()
         assert np.isfinite(unknowns).all()
-    assert 0.02 < relative[1.0] < 0.12
-    assert relative[0.25] > relative[1.0]  # one bandwidth is too wide for small characters
-    assert absolute[2.3] > absolute[1.0]  # and the table ends at a scale of 2
+    assert 0.01 < error[1.0] < 0.04  # the study that chose our way found 28 mm, at scale 0.25 10 mm
+    assert 0.004 < error[0.25] < 0.016
+    assert error[0.25] / 0.25 > 1.2 * error[1.0]  # one bandwidth is too wide for small characters
+    assert error[2.3] > 1.2 * error[1.0]  # and the table ends at a scale of 2
     ours = anny.fit(segment_lengths(joints))
-    assert np.abs(ours.length_error).mean() < 0.05 * relative[1.0]
-    assert np.abs(ours.length_error).max() < relative[1.0]
+    table = anny.bodies.unknowns
+    found = anny.bodies.joints((ours.coefficients - table.default) / table.deviation) * ours.size[:, None, None]
+    assert np.abs(paper_features(found) - truth_six).mean() < 0.1 * error[1.0]
     unknowns, _ = paper.estimate(joints)
-    error = np.sqrt(np.square((unknowns - truth) / anny.bodies.prior_deviation).mean(axis=0))
-    assert error[GENDER] > 0.5 and error[MUSCLE] > 0.8
+    spread = np.sqrt(np.square((unknowns - truth) / anny.bodies.prior_deviation).mean(axis=0))
+    assert spread[GENDER] > 0.5 and spread[MUSCLE] > 0.8
 
 
 def test_the_same_seed_gives_the_same_bodies(soma):
