@@ -145,7 +145,8 @@ def _write_report(
     if config.video:
         from soma_isaac.pipelines.render_bodies_video import write_videos
 
-        line += f"; {write_videos(plan, records, config.fps)} videos"
+        count = write_videos(plan, records, config.fps)
+        line += f"; {count} video{'' if count == 1 else 's'}"
     if not config.quiet:
         stream.write(line + "\n")
     return path
