@@ -21,6 +21,7 @@ from soma_isaac.sim.isaaclab.envs import env_origins
 from soma_isaac.sim.isaaclab.newton_meshes import EnvMeshes
 from soma_isaac.sim.isaaclab.people import motion_loader, people_stepper, placement
 from soma_isaac.sim.isaaclab.spawners import MESH
+from soma_isaac.sim.isaaclab.stage_points import stage_sink
 from soma_isaac.sim.sinks import VertexSink
 from soma_isaac.sim.stepper import BodyStepper
 
@@ -86,6 +87,7 @@ class SomaBodies(SensorBase):
         super().__init__(cfg)
         self.stepper: BodyStepper
         self.sinks: list[VertexSink] = []
+        self._stage_sink: VertexSink | None = None
         self._data: SomaBodiesData
         self._meshes: EnvMeshes | None = None
         self._pending = 0.0
@@ -176,7 +178,16 @@ class SomaBodies(SensorBase):
         group = self.stepper.groups[0]
         if cfg.spawn is not None:
             triangles = group.body.rig.mesh(cfg.lod).triangles
-            self._meshes = EnvMeshes(f"{cfg.prim_path}/{MESH}", group.pose.vertices, triangles)
+            path = f"{cfg.prim_path}/{MESH}"
+            self._meshes = EnvMeshes(path, group.pose.vertices, triangles)
+            self._stage_sink = stage_sink(
+                cfg.stage_points,
+                stage=self.stage,
+                stage_id=DIALECT.stage_id,
+                path=path,
+                count=self._num_envs,
+                device=self._device,
+            )
         origins = env_origins(cfg.prim_path, self._num_envs)
         self._origins = wp.array(origins, dtype=wp.vec3, device=self._device)
         self._poses = wp.zeros((self._num_envs, self.num_bodies), dtype=wp.transform, device=self._device)
@@ -204,12 +215,12 @@ class SomaBodies(SensorBase):
         model = newton_model(sim_utils.SimulationContext.instance()) if self._meshes is not None else None
         if model is not None and self._meshes is not None:
             self._meshes.refresh(model)
-        for sink in self.sinks:
+        for sink in self.sinks if self._stage_sink is None else [self._stage_sink, *self.sinks]:
             sink.write(group)
 
     def _invalidate_initialize_callback(self, event: Any) -> None:
         super()._invalidate_initialize_callback(event)
-        self._meshes = None
+        self._meshes = self._stage_sink = None
 
     def _draw(self, mask: torch.Tensor) -> None:
         """Other clips and phases for the environments of a mask; this waits for the device."""

@@ -25,6 +25,10 @@ class SomaBodiesCfg(SensorBaseCfg):
     spawn: SomaBodySpawnerCfg | None = SomaBodySpawnerCfg()
     """What to show; ``None`` poses bodies that nobody sees."""
 
+    stage_points: str = "auto"
+    """Also write the vertices to the stage, for RTX and for saving: ``usd`` (a host copy per update, for a few bodies),
+    ``fabric`` (inside Kit on a GPU, no copy), ``none``, or ``auto``: what Kit needs where it runs."""
+
     motions: list[str] = ["walk"]
     """Files of any format that ``load`` takes, or names of bundled clips."""
 

@@ -102,6 +102,12 @@ class Dialect:
         path = cfg.prim_path if self.generation == 2 else (cfg.spawn.spawn_path or cfg.prim_path)
         cfg.spawn.func(path, cfg.spawn)
 
+    def stage_id(self) -> int:
+        """Number by which Fabric knows the current stage."""
+        from isaaclab.sim.utils.stage import get_current_stage_id
+
+        return get_current_stage_id()
+
     def write_root_state(
         self, robot: Any, *, pose_xyzw: torch.Tensor, link_velocity: torch.Tensor, env_ids: torch.Tensor
     ) -> None:

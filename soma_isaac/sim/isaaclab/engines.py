@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from soma_isaac.errors import InputRejected
+from soma_isaac.errors import InputRejected, MissingDependency
 from soma_isaac.math.so3 import quat_wxyz_from_matrix
 from soma_isaac.sim.isaaclab.compat import DIALECT
 
@@ -96,3 +97,32 @@ def look_at_wxyz(eye: Sequence[float], target: Sequence[float]) -> list[float]:
         raise InputRejected("a camera cannot look straight up or down: eye and target are above each other")
     ahead, left = ahead / np.linalg.norm(ahead), left / np.linalg.norm(left)
     return quat_wxyz_from_matrix(np.stack([ahead, left, np.cross(ahead, left)], axis=1)).tolist()
+
+
+def start_application(engine: str, *, device: str) -> Any:
+    """Kit, headless with cameras, where the engine needs it; it must run before the rest of Isaac Lab is imported.
+
+    Args:
+        engine: As for :func:`physics_cfg`.
+        device: Where the simulation will run.
+
+    Returns:
+        The application, to be closed at the end, or ``None``.
+
+    Raises:
+        MissingDependency: Isaac Lab cannot be imported.
+    """
+    if importlib.util.find_spec("isaaclab") is None:
+        raise MissingDependency("isaaclab", "this scene", "see docs/isaaclab.md")
+    if engine != "kit":
+        return None
+    from isaaclab.app import AppLauncher
+
+    return AppLauncher(headless=True, enable_cameras=True, device=device).app
+
+
+def new_environment(cfg: Any) -> Any:
+    """``ManagerBasedRLEnv(cfg)``."""
+    from isaaclab.envs import ManagerBasedRLEnv
+
+    return ManagerBasedRLEnv(cfg)

@@ -18,6 +18,7 @@ from soma_isaac.sim.isaaclab.envs import env_origins
 from soma_isaac.sim.isaaclab.newton_meshes import EnvMeshes
 from soma_isaac.sim.isaaclab.robot_stage import load_robot_tree, robot_shell
 from soma_isaac.sim.isaaclab.spawners import MESH
+from soma_isaac.sim.isaaclab.stage_points import StagePoints, chosen_way
 
 if TYPE_CHECKING:
     from soma_isaac.sim.isaaclab.ghost_cfg import ReferenceGhostCfg
@@ -32,6 +33,7 @@ class ReferenceGhost(SensorBase):
         """Register with the simulation and spawn the mesh that cameras see."""
         super().__init__(cfg)
         self._meshes: EnvMeshes | None = None
+        self._stage_points: StagePoints | None = None
         DIALECT.spawn(self.cfg)
 
     @property
@@ -76,6 +78,8 @@ class ReferenceGhost(SensorBase):
             shifts=self._shifts,
             vertices_out=self._vertices,
         )
+        if self._stage_points is not None:
+            self._stage_points.write_vertices(self._vertices)
         model = newton_model(sim_utils.SimulationContext.instance())
         if model is not None and self._meshes is not None:
             self._meshes.refresh(model)
@@ -92,7 +96,10 @@ class ReferenceGhost(SensorBase):
         shifts = np.asarray(self.cfg.pos) - env_origins(self.cfg.prim_path, self._num_envs)
         self._shifts = device_array(shifts, wp.vec3, device)
         self._view = DIALECT.view(self._vertices)
-        self._meshes = EnvMeshes(f"{self.cfg.prim_path}/{MESH}", self._vertices, self._shell.triangles)
+        path = f"{self.cfg.prim_path}/{MESH}"
+        self._meshes = EnvMeshes(path, self._vertices, self._shell.triangles)
+        if chosen_way(self.cfg.stage_points, "cpu") == "usd":
+            self._stage_points = StagePoints(self.stage, path, self._num_envs)
         self._poses: tuple[wp.array, wp.array] | None = None
 
     def _update_buffers_impl(self, outdated: Any) -> None:
@@ -100,4 +107,4 @@ class ReferenceGhost(SensorBase):
 
     def _invalidate_initialize_callback(self, event: Any) -> None:
         super()._invalidate_initialize_callback(event)
-        self._meshes = None
+        self._meshes = self._stage_points = None

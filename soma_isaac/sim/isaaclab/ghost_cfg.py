@@ -26,3 +26,6 @@ class ReferenceGhostCfg(SensorBaseCfg):
 
     pos: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Shift from where the reference is, m: a ghost beside the robot is easier to see."""
+
+    stage_points: str = "auto"
+    """Also write the vertices to the stage: ``usd``, ``none``, or ``auto``: where Kit runs."""
