@@ -118,7 +118,8 @@ def train_here(
     from soma_isaac.learned.training import Trainer
 
     torch.set_num_threads(config.threads)
-    torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+    if config.device != "cpu":
+        torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     out, recipe = Path(config.output.dir).expanduser().resolve(), recipe_of(config)
     material = read_material(config)
     shared = recipe if size == 1 else _share(recipe, size)
