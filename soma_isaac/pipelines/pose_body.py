@@ -101,7 +101,12 @@ def bones_body(motion_identity: MotionIdentity, name: str, lod: str = "mid") -> 
     layer = SomaLayer(lod=lod)
     offsets = motion_identity.rest_offsets
     scale = BodySkeleton.from_public_offsets(offsets).scale
-    prepared = layer.prepare_identity(global_scale=scale)
+    grown = layer.prepare_identity(global_scale=scale)
+    lengths = np.linalg.norm(grown.arrays.relative_offsets.numpy()[0].astype(np.float64), axis=-1)
+    ratios = np.ones((1, len(offsets)))
+    ratios[0, 2:] = np.maximum(np.linalg.norm(offsets[2:], axis=-1), 1e-4) / np.maximum(lengths[2:], 1e-4)
+    # Lengths go to the helpers along the limbs as well; directions of bones are ours to put right.
+    prepared = layer.body.prepare(grown.rest_points, grown.bind_T_world_joint, joint_scales=ratios)
     moved = prepared.arrays.relative_offsets.numpy().astype(np.float64)
     moved[0, 2:] = offsets[2:]
     arrays = prepared.arrays._replace(relative_offsets=device_array(moved, wp.vec3, layer.device))

@@ -64,19 +64,20 @@ def effector_meshes(shown: ShownBody, pose: BodyPose, effectors: Effectors, inde
     one = slice(index, index + 1)
     positions, _ = body_kinematics(pose.rotations[one], pose.root_position[one], shown.skeleton.rest_offsets)
     meshes: list[SceneMesh] = []
+    radius = BALL_M * shown.skeleton.scale
     for slot in np.flatnonzero(effectors.weight[index] > 0.0):
         kind, joint = effectors.kind[index, slot], effectors.joint[index, slot]
         place, target = positions[0, joint], effectors.target[index, slot]
         if kind == POSITION:
             missed = np.linalg.norm(place - target) > max(1e-3, effectors.tolerance[index, slot])
-            meshes.append(ball(target, MISSED_RGB if missed else POSITION_RGB))
+            meshes.append(ball(target, MISSED_RGB if missed else POSITION_RGB, radius))
             if missed:
                 meshes.append(rod(place, target, MISSED_RGB))
         elif kind == ROTATION:
             axes = effectors.rotation[index, slot]
             meshes += [rod(place, place + AXIS_M * axes[:, k], AXIS_RGB[k]) for k in range(3)]
         elif kind == LOOK_AT:
-            meshes += [rod(place, target, LOOK_RGB), ball(target, LOOK_RGB)]
+            meshes += [rod(place, target, LOOK_RGB), ball(target, LOOK_RGB, radius)]
     return meshes
 
 

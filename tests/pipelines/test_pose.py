@@ -28,6 +28,7 @@ from soma_isaac.pipelines.pose_body import bones_body, identity_body, stick_offs
 from soma_isaac.pipelines.pose_config import PoseBodyConfig, PoseConfig, check_config
 from soma_isaac.pipelines.pose_effectors import poses_of, read_poses
 from soma_isaac.pipelines.pose_pictures import POSITION_RGB, View, effector_meshes, pose_picture
+from soma_isaac.pipelines.pose_sheet import draw_pose_sheet
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, data_path, template_rest_offsets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,6 +213,20 @@ def test_picture_shows_what_is_missed(effectors):
     assert len(colors) == met + 2 * (3 - met) + 3 + 2
     picture = pose_picture(shown, found.refined.pose, found.effectors, 0, View(size=(64, 80)), "far")
     assert picture.shape == (80, 64, 3) and len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+
+
+def test_sheet_of_five_bodies():
+    """The same effectors on a child, tall, heavy, with SMPL's bones and on a custom rig: all are met."""
+    sheet = draw_pose_sheet(Poser(StillPose()), View(size=(60, 80)), "xlo")
+    assert [each.shown.name for each in sheet.posed] == ["child", "tall", "heavy", "smpl bones", "custom rig"]
+    sizes = [each.shown.skeleton.scale for each in sheet.posed]
+    assert min(sizes) == sizes[0] < 0.8 and sizes[1] > 1.0
+    first, *others = (each.effectors.target[0] for each in sheet.posed)
+    assert all(np.array_equal(first[2:], other[2:]) for other in others)
+    for each in sheet.posed:
+        missed = each.refined.residual * (each.effectors.weight > 0.0)
+        assert missed.max() < 1e-3, each.shown.name
+    assert sheet.image.shape[0] > 160 and sheet.image.shape[1] > 300
 
 
 def test_command(effectors, tmp_path):

@@ -25,8 +25,11 @@ from soma_isaac.motion.resample import resample
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.config import ConfigRefused
 from soma_isaac.pipelines.motion_in import load_motion
+from soma_isaac.pipelines.pose_body import bones_body
+from soma_isaac.pipelines.pose_pictures import View
 from soma_isaac.pipelines.repair import RepairSettings, repair_motion
 from soma_isaac.pipelines.repair_file import read_holds
+from soma_isaac.pipelines.repair_pictures import hand_on_a_circle, repair_sheet
 from soma_isaac.pipelines.repair_run import RepairConfig, check_config, repair
 from soma_isaac.pipelines.repair_targets import Hold
 from soma_isaac.retarget.human import HumanKeypoints, human_keypoints
@@ -53,29 +56,14 @@ def joints_of(motion: SomaMotion) -> tuple[np.ndarray, np.ndarray]:
     return body_kinematics(rotations, motion.root_translation, skeleton.rest_offsets)
 
 
-def circle(motion: SomaMotion, seconds: float = 2.0) -> Hold:
-    """The right hand led once around a circle in front of the chest, in the middle of a clip."""
-    count = round(seconds * motion.fps)
-    begin = (motion.frame_count - count) // 2
-    frames = slice(begin, begin + count)
-    positions, _ = joints_of(motion)
-    chest, size = positions[frames, joint_index("Chest")], positions[0, joint_index("Chest"), 1] / 1.25
-    chest = chest if np.ptp(chest, axis=0).max() > 0.3 else chest.mean(axis=0)
-    axes = motion.rotations[frames, 0].mean(axis=0)
-    angle = 2.0 * np.pi * np.arange(count) / count
-    sideways, upwards = 0.13 * np.cos(angle)[:, None] * axes[:, 0], 0.13 * np.sin(angle)[:, None] * [0.0, 1.0, 0.0]
-    path = chest + size * (0.40 * axes[:, 2] - 0.15 * axes[:, 0] + sideways + upwards)
-    return Hold("RightHand", begin, begin + count, path)
-
-
 @pytest.fixture(scope="module")
 def repaired(wave):
     """The wave with the hand on a circle."""
-    return repair_motion(wave, [circle(wave)], STILL)
+    return repair_motion(wave, [hand_on_a_circle(wave)], STILL)
 
 
 def test_hold_is_met_and_the_rest_stays(wave, repaired):
-    hold = circle(wave)
+    hold = hand_on_a_circle(wave)
     positions, world = joints_of(repaired.motion)
     missed = np.linalg.norm(positions[hold.begin : hold.end, joint_index("RightHand")] - hold.path, axis=-1)
     assert missed.max() < 1e-3
@@ -88,7 +76,7 @@ def test_hold_is_met_and_the_rest_stays(wave, repaired):
 
 
 def test_other_frames_and_joints_keep_their_bytes(wave, repaired):
-    hold, still = circle(wave), ~repaired.changed
+    hold, still = hand_on_a_circle(wave), ~repaired.changed
     assert still[: hold.begin - 80].all() and still[hold.end + 80 :].all() and still.any()
     assert repaired.motion.rotations[still].tobytes() == wave.rotations[still].tobytes()
     assert repaired.motion.root_translation[still].tobytes() == wave.root_translation[still].tobytes()
@@ -137,9 +125,19 @@ def test_feet_stay_where_a_hold_is_out_of_reach(wave):
     assert found.feet_moved < 0.05
 
 
+def test_picture(wave, repaired):
+    """Above and below differ where the hand is held, and nowhere else."""
+    shown = bones_body(wave.identity, "wave", "xlo")
+    sheet = repair_sheet(shown, wave, repaired.motion, hand_on_a_circle(wave), View(size=(40, 60)), columns=5)
+    above, below = sheet[4:64], sheet[68:128]
+    assert np.abs(above[20:, 92:132].astype(int) - below[20:, 92:132]).max() > 50
+    same = repair_sheet(shown, wave, wave, hand_on_a_circle(wave), View(size=(40, 60)), columns=5)
+    assert np.array_equal(same[4:64], above) and np.array_equal(same[92:128], same[28:64])
+
+
 @pytest.mark.parametrize("feet", ["contacts", "free"])
 def test_feet_choices(wave, feet):
-    found = repair_motion(wave, [circle(wave)], STILL, RepairSettings(feet=feet))
+    found = repair_motion(wave, [hand_on_a_circle(wave)], STILL, RepairSettings(feet=feet))
     assert found.residual[0][0] < 1e-3
     assert found.feet_moved < 2e-3
 
@@ -267,7 +265,7 @@ def test_robot_follows(wave, repaired):
     human = human_keypoints(resample(repaired.motion, 50.0))
     robot = retarget_keypoints(human, load_robot(), RetargetConfig())
     hand = robot_hand_back(human, robot.root_pos, robot.root_quat_wxyz, robot.joint_pos)
-    distance, correlation = follows(circle(wave), wave.fps, human, hand)
+    distance, correlation = follows(hand_on_a_circle(wave), wave.fps, human, hand)
     assert distance < 0.06 and correlation > 0.99
 
 
@@ -276,7 +274,7 @@ def test_robot_follows(wave, repaired):
 def test_robot_follows_through_both_commands(name, tmp_path):
     """Shared clip -> repair.py -> prepare_g1_refs.py: the hand in the file that a policy trains on is on the circle."""
     motion = load_motion(SHARED / f"{name}.npz")
-    hold = circle(motion)
+    hold = hand_on_a_circle(motion)
     (tmp_path / "path.npz").write_bytes(npz_bytes({"path": hold.path}))
     entry = {"joint": "RightHand", "frames": [hold.begin, hold.end], "path_file": "path.npz"}
     (tmp_path / "hold.json").write_text(json.dumps({"hold": [entry]}))
