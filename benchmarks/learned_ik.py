@@ -21,13 +21,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from learned_ik_bodies import anny_offsets
 from learned_ik_contestants import OURS, contestants
 from learned_ik_report import print_tables, seed_means
-from omegaconf import MISSING
+from omegaconf import OmegaConf
 
 from soma_isaac.errors import SomaError
 from soma_isaac.formats.guard import read_source
@@ -36,11 +36,12 @@ from soma_isaac.learned.fixed_draws import FixedDraws
 from soma_isaac.learned.pose_tests import ASKS, pose_test, random_bodies
 from soma_isaac.learned.poser import WEIGHTS
 from soma_isaac.learned.poses import PoseSet
-from soma_isaac.pipelines.config import check_overrides, config_object
+from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object
 from soma_isaac.pipelines.ik_data import SPLITS, read_poses, split
 from soma_isaac.rig.skeleton import data_path
 
 DRAWS = Path(__file__).with_name("learned_ik_draws.npz")
+Schema = TypeVar("Schema")
 BODIES = ("template", "random", "anny")
 
 
@@ -48,7 +49,7 @@ BODIES = ("template", "random", "anny")
 class DataConfig:
     """Whose poses."""
 
-    path: str = MISSING
+    path: str | None = None
 
 
 @dataclass
@@ -124,8 +125,8 @@ def run_row(row: Row, draws: FixedDraws, contestant: Contestant) -> dict[str, An
 
 def main(arguments: list[str]) -> int:
     """Measure, print, write."""
-    config = parsed(arguments)
-    data = read_poses(Path(config.data.path))
+    config = parsed(arguments, BenchmarkConfig)
+    data = read_poses(Path(str(config.data.path)))
     parts = split(data.poses, *SPLITS[config.split])
     fixed = FixedDraws.read(DRAWS)
     draws = fixed.first(config.sets, config.seeds)
@@ -145,16 +146,16 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def parsed(arguments: list[str]) -> BenchmarkConfig:
+def parsed(arguments: list[str], schema: type[Schema]) -> Schema:
     """The command line as a config.
 
     Raises:
-        ConfigRefused: A key or value is wrong.
+        ConfigRefused: A key or value is wrong, or it is not said whose poses are recovered.
     """
-    from omegaconf import OmegaConf
-
-    check_overrides([each for each in arguments if not each.startswith("held.")], BenchmarkConfig)
-    return config_object(OmegaConf.from_cli(arguments), BenchmarkConfig)
+    if not any(each.startswith("data.path=") for each in arguments):
+        raise ConfigRefused("data.path=FILE is missing: whose poses shall be recovered?")
+    check_overrides([each for each in arguments if not each.startswith("held.")], schema)
+    return config_object(OmegaConf.from_cli(arguments), schema)
 
 
 if __name__ == "__main__":

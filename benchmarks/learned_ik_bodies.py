@@ -6,6 +6,7 @@ import numpy as np
 
 from soma_isaac.body import SomaLayer
 from soma_isaac.learned.skeleton import BodySkeleton
+from soma_isaac.pipelines.warp_log import hush_warp
 
 ANNY = {
     # gender, age, muscle, weight, height, proportions
@@ -21,6 +22,7 @@ ANNY = {
 
 def anny_offsets() -> np.ndarray:
     """T-pose offsets [K, 23, 3] m of the bodies of ``ANNY``."""
+    hush_warp()
     layer = SomaLayer(identity="anny", lod="low")
     layer.prepare_identity(np.array(list(ANNY.values())))
     # zero pose = T-pose in world-aligned axes, so that the kernels' offsets are those of the skeleton

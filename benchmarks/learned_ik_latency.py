@@ -19,8 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from learned_ik import DRAWS, DataConfig
-from omegaconf import OmegaConf
+from learned_ik import DRAWS, DataConfig, parsed
 
 from soma_isaac.errors import SomaError
 from soma_isaac.formats.pose_network import read_pose_network
@@ -30,7 +29,6 @@ from soma_isaac.learned.fixed_draws import FixedDraws
 from soma_isaac.learned.pose_tests import pose_test
 from soma_isaac.learned.poser import WEIGHTS, NetworkPoser
 from soma_isaac.learned.skeleton import template_skeleton
-from soma_isaac.pipelines.config import check_overrides, config_object
 from soma_isaac.pipelines.ik_data import SPLITS, read_poses, split
 from soma_isaac.rig.skeleton import data_path
 
@@ -57,9 +55,8 @@ class LatencyConfig:
 
 def main(arguments: list[str]) -> int:
     """Time and print; CPU time of this process, so that other work on the machine does not count."""
-    check_overrides(arguments, LatencyConfig)
-    config = config_object(OmegaConf.from_cli(arguments), LatencyConfig)
-    test = split(read_poses(Path(config.data.path)).poses, *SPLITS[config.split])["test"]
+    config = parsed(arguments, LatencyConfig)
+    test = split(read_poses(Path(str(config.data.path))).poses, *SPLITS[config.split])["test"]
     file = read_pose_network(data_path(WEIGHTS) if config.weights is None else Path(config.weights))
     posers = {"limits": NetworkPoser(file), "no limits": NetworkPoser(file, limited=False)}
     median = np.inf

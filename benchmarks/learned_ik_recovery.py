@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from learned_ik import DRAWS, DataConfig
-from omegaconf import OmegaConf
+from learned_ik import DRAWS, DataConfig, parsed
 
 from soma_isaac.errors import SomaError
 from soma_isaac.formats.pose_network import read_pose_network
@@ -28,7 +27,6 @@ from soma_isaac.learned.fixed_draws import FixedDraws
 from soma_isaac.learned.poser import WEIGHTS, NetworkPoser
 from soma_isaac.learned.recover import FIRST, RecoverySettings, recover
 from soma_isaac.learned.skeleton import BodyPose, template_skeleton
-from soma_isaac.pipelines.config import check_overrides, config_object
 from soma_isaac.pipelines.ik_data import SPLITS, read_poses, split
 from soma_isaac.rig.skeleton import data_path
 
@@ -64,9 +62,8 @@ class RecoveryConfig:
 
 def main(arguments: list[str]) -> int:
     """Measure and print."""
-    check_overrides(arguments, RecoveryConfig)
-    config = config_object(OmegaConf.from_cli(arguments), RecoveryConfig)
-    test = split(read_poses(Path(config.data.path)).poses, *SPLITS[config.split])["test"]
+    config = parsed(arguments, RecoveryConfig)
+    test = split(read_poses(Path(str(config.data.path))).poses, *SPLITS[config.split])["test"]
     weights = data_path(WEIGHTS) if config.weights is None else Path(config.weights)
     poser = NetworkPoser(read_pose_network(weights), limited=config.limited)
     settings = RecoverySettings(count=config.count, rotations=config.rotations, swaps=config.swaps)
