@@ -20,8 +20,8 @@ SEEN_THROUGH = 0.45
 """Opacity of a skin with its bones shown."""
 
 BONE_WIDTH = 0.009
-LABEL_ABOVE = 0.2
-ROBOT_HEAD = 0.35
+LABEL_ABOVE = 0.12
+ROBOT_HEAD = 0.22
 _BONES = np.array([(parent, joint) for joint, parent in enumerate(POSE_PARENTS) if parent >= 0])
 
 

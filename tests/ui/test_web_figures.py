@@ -174,6 +174,14 @@ def test_two_runs_stand_side_by_side_with_their_difference(renderer, tmp_path):
         renderer.draw(replace(asked, clip=clips[1]))
 
 
+def test_two_motions_stand_on_one_skin_in_step(renderer, tmp_path):
+    (tmp_path / "walk.npz").write_bytes(Path(WALK.path).read_bytes())
+    frame = renderer.draw(replace(STILL, clip=WALK, time=2.0, against=str(tmp_path)))
+    before, after = frame.figures
+    assert before.skin is after.skin and np.array_equal(before.joints, after.joints)
+    assert frame.difference.worst == 0.0 and frame.note == ""
+
+
 def test_differences_of_motions_name_the_joint_and_the_moment():
     motion = load_motion(Path(WALK.path))
     bent = motion.rotations.copy()
