@@ -29,7 +29,7 @@ RIG_NOISE = 1e-2
 OBSERVABLE = 0.5
 """A coefficient is observable if the lengths bring its standard deviation below this share of the prior's."""
 
-_STARTS = 6
+_STARTS, _STEPS_OF_A_TRY = 6, 6
 _MISFIT = 0.25
 """Mean squared residual, in units of the noise, from which other starts are tried."""
 _TYPICAL = 256
@@ -200,16 +200,15 @@ class LengthInversion:
             return found
         count = starts.shape[1]
         repeated = np.repeat(rows, count)
-        tried = refine(
-            self.bodies,
-            starts[rows].reshape(len(repeated), -1),
-            logs[repeated],
-            weights[repeated],
-            free_scale=free,
-        )
+        begun = starts[rows].reshape(len(repeated), -1)
+        tried = refine(self.bodies, begun, logs[repeated], weights[repeated], free_scale=free, steps=_STEPS_OF_A_TRY)
         best = tried.objective.reshape(-1, count).argmin(axis=1) + np.arange(len(rows)) * count
         better = tried.objective[best] < found.objective[rows]
-        return _replaced(found, rows[better], _rows(tried, best[better]))
+        if not better.any():
+            return found
+        kept = rows[better]
+        last = refine(self.bodies, tried.unknowns[best[better]], logs[kept], weights[kept], free_scale=free)
+        return _replaced(found, kept, last)
 
     def _result(
         self,
@@ -284,10 +283,6 @@ class LengthInversion:
                 square -= (offset @ solved[:, 1]) ** 2 / solved[:, 1].sum()
             result[body] = np.sqrt(max(square, 0.0) / (used.sum() - free))
         return result
-
-
-def _rows(found: Refined, rows: np.ndarray) -> Refined:
-    return Refined(*(values[rows] for values in vars(found).values()))
 
 
 def _replaced(found: Refined, rows: np.ndarray, others: Refined) -> Refined:
