@@ -30,6 +30,8 @@ class Recipe:
         turn: Random headings.
         vary: Put poses together from parts, with small errors (:mod:`soma_isaac.learned.augmentation`).
         morph: Random bodies.
+        fixed_share: Share of the batches that ask for six exact points, as people do most, instead of random sets.
+        fixed_after: Share of the steps before the first of them: what can be learned from all sets comes first.
         ema: Decay of the averaged weights that are kept; 0: none.
         clip: Largest norm of the gradient; 0: none.
         bfloat16: Multiply in bfloat16.
@@ -53,6 +55,8 @@ class Recipe:
     turn: bool = False
     vary: bool = True
     morph: bool = True
+    fixed_share: float = 0.25
+    fixed_after: float = 0.65
     ema: float = 0.999
     clip: float = 1.0
     bfloat16: bool = True
@@ -66,6 +70,9 @@ class Recipe:
         for name, choices in (("start", ("he", "torch")), ("loss", ("full", "paper")), ("optimizer", ("muon", "adam"))):
             if getattr(self, name) not in choices:
                 raise InputRejected(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}")
+        for name in ("fixed_share", "fixed_after"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputRejected(f"{name} is {getattr(self, name)}, not between 0 and 1")
         for name in ("width", "blocks", "layers", "batch", "steps"):
             if getattr(self, name) < 1:
                 raise InputRejected(f"{name} must be at least 1")
@@ -89,6 +96,7 @@ PAPER = replace(
     mirror=False,
     turn=True,
     vary=False,
+    fixed_share=0.0,
     ema=0.0,
     clip=0.0,
     bfloat16=False,

@@ -22,7 +22,7 @@ from soma_isaac.learned.losses import full_loss, paper_loss
 from soma_isaac.learned.network import EffectorTensors, NetworkConfig, PoseNetwork, Prediction, initialise, kinematics
 from soma_isaac.learned.poses import PoseSet
 from soma_isaac.learned.recipes import Recipe
-from soma_isaac.learned.sampler import random_offsets, random_sets
+from soma_isaac.learned.sampler import random_offsets, random_sets, six_points
 from soma_isaac.learned.skeleton import template_skeleton
 
 _UNREADABLE = (
@@ -58,15 +58,19 @@ class Batch:
         world: [B, 23, 3, 3].
         offsets: [B, 23, 3] m.
         ratios: [B, 22] log bone ratios.
-        effectors: Noisy sets.
+        effectors: Noisy sets, or six exact points each (``fixed``).
     """
 
-    def __init__(self, rotations: Tensor, offsets: Tensor, template: Tensor, generator: torch.Generator) -> None:
+    def __init__(
+        self, rotations: Tensor, offsets: Tensor, template: Tensor, generator: torch.Generator, fixed: bool = False
+    ) -> None:
         self.rotations, self.offsets = rotations, offsets
         root = torch.zeros(len(rotations), 3, device=rotations.device)
         self.positions, self.world = kinematics(rotations, root, offsets)
         self.ratios = torch.log(offsets[:, 1:].norm(dim=-1) / template[1:].norm(dim=-1))
-        self.effectors: EffectorTensors = random_sets(self.positions, self.world, generator)
+        self.effectors: EffectorTensors = (
+            six_points(self.positions) if fixed else random_sets(self.positions, self.world, generator)
+        )
 
 
 class Trainer:
@@ -129,7 +133,12 @@ class Trainer:
         offsets = self._template.expand(recipe.batch, -1, -1)
         if recipe.morph:
             offsets = random_offsets(self._template, recipe.batch, generator)
-        return Batch(rotations, offsets, self._template, generator)
+        return Batch(rotations, offsets, self._template, generator, self._asks_fixed_points())
+
+    def _asks_fixed_points(self) -> bool:
+        if not self.recipe.fixed_share or self.step < self.recipe.fixed_after * self.recipe.steps:
+            return False
+        return float(torch.rand((), generator=self._generator, device=self.device)) < self.recipe.fixed_share
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights to keep (averaged if the recipe averages), float32, by name."""
