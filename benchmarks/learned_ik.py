@@ -37,7 +37,7 @@ from soma_isaac.learned.pose_tests import ASKS, pose_test, random_bodies
 from soma_isaac.learned.poser import WEIGHTS
 from soma_isaac.learned.poses import PoseSet
 from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_object
-from soma_isaac.pipelines.ik_data import SPLITS, read_poses, split
+from soma_isaac.pipelines.ik_data import named_split, read_poses
 from soma_isaac.rig.skeleton import data_path
 
 DRAWS = Path(__file__).with_name("learned_ik_draws.npz")
@@ -127,7 +127,7 @@ def main(arguments: list[str]) -> int:
     """Measure, print, write."""
     config = parsed(arguments, BenchmarkConfig)
     data = read_poses(Path(str(config.data.path)))
-    parts = split(data.poses, *SPLITS[config.split])
+    parts = named_split(data.poses, config.split)
     fixed = FixedDraws.read(DRAWS)
     draws = fixed.first(config.sets, config.seeds)
     weights = data_path(WEIGHTS) if config.weights is None else Path(config.weights)
@@ -138,7 +138,7 @@ def main(arguments: list[str]) -> int:
         for name in row.names:
             results.append({"contestant": name, **run_row(row, draws, everybody[name])})
             sys.stderr.write(f"{row.source}, {row.bodies}, {row.ask}, {name}\n")
-    print_tables(results, draws)
+    print_tables(results, draws, targets=config.split == "cmu")
     if config.json is not None:
         digests = {name: read_source(path).digest for name, path in (("weights", weights), ("draws", DRAWS))}
         about = {"data": data.digest, **digests, "seeds": draws.seed_count, "sets": draws.set_count}

@@ -29,7 +29,7 @@ from soma_isaac.learned.fixed_draws import FixedDraws
 from soma_isaac.learned.pose_tests import pose_test
 from soma_isaac.learned.poser import WEIGHTS, NetworkPoser
 from soma_isaac.learned.skeleton import template_skeleton
-from soma_isaac.pipelines.ik_data import SPLITS, read_poses, split
+from soma_isaac.pipelines.ik_data import named_split, read_poses
 from soma_isaac.rig.skeleton import data_path
 
 BATCH = 1024
@@ -56,7 +56,7 @@ class LatencyConfig:
 def main(arguments: list[str]) -> int:
     """Time and print; CPU time of this process, so that other work on the machine does not count."""
     config = parsed(arguments, LatencyConfig)
-    test = split(read_poses(Path(str(config.data.path))).poses, *SPLITS[config.split])["test"]
+    test = named_split(read_poses(Path(str(config.data.path))).poses, config.split)["test"]
     file = read_pose_network(data_path(WEIGHTS) if config.weights is None else Path(config.weights))
     posers = {"limits": NetworkPoser(file), "no limits": NetworkPoser(file, limited=False)}
     median = np.inf

@@ -27,7 +27,7 @@ from soma_isaac.learned.fixed_draws import FixedDraws
 from soma_isaac.learned.poser import WEIGHTS, NetworkPoser
 from soma_isaac.learned.recover import FIRST, RecoverySettings, recover
 from soma_isaac.learned.skeleton import BodyPose, template_skeleton
-from soma_isaac.pipelines.ik_data import SPLITS, read_poses, split
+from soma_isaac.pipelines.ik_data import named_split, read_poses
 from soma_isaac.rig.skeleton import data_path
 
 TARGET_MM = 25.0
@@ -63,7 +63,7 @@ class RecoveryConfig:
 def main(arguments: list[str]) -> int:
     """Measure and print."""
     config = parsed(arguments, RecoveryConfig)
-    test = split(read_poses(Path(str(config.data.path))).poses, *SPLITS[config.split])["test"]
+    test = named_split(read_poses(Path(str(config.data.path))).poses, config.split)["test"]
     weights = data_path(WEIGHTS) if config.weights is None else Path(config.weights)
     poser = NetworkPoser(read_pose_network(weights), limited=config.limited)
     settings = RecoverySettings(count=config.count, rotations=config.rotations, swaps=config.swaps)

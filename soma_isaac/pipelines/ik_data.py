@@ -109,6 +109,24 @@ def subject_of(clip: str) -> str:
     return parts[-2] if len(parts) > 1 else parts[-1]
 
 
+def named_split(poses: PoseSet, name: str) -> dict[str, PoseSet]:
+    """The parts of a split of ``SPLITS``; of those that it holds out, whoever is there.
+
+    Raises:
+        InputRejected: There is no such split, nobody to test on, or nobody is left.
+    """
+    if name not in SPLITS:
+        raise InputRejected(f"no split named {name!r}; there are {', '.join(SPLITS)}")
+    known = set(poses.subject.tolist())
+    validation, test = ([subject for subject in part if subject in known] for part in SPLITS[name])
+    if not test:
+        raise InputRejected(
+            f"the split {name!r} tests on {', '.join(SPLITS[name][1])}, and none of them is in the data; "
+            "data.split=own with data.test=[...] names others"
+        )
+    return split(poses, validation, test)
+
+
 def split(poses: PoseSet, validation: Collection[str], test: Collection[str]) -> dict[str, PoseSet]:
     """Training, validation and test poses by subject.
 

@@ -24,7 +24,7 @@ from soma_isaac.learned.poses import PoseSet
 from soma_isaac.learned.recipes import Recipe
 from soma_isaac.pipelines.config import config_yaml, settings_digest
 from soma_isaac.pipelines.folder_run import EXIT_DONE, EXIT_SIGNAL
-from soma_isaac.pipelines.ik_data import SPLITS, read_poses, split
+from soma_isaac.pipelines.ik_data import named_split, read_poses, split
 from soma_isaac.pipelines.train_ik_config import TrainIkConfig, check_train_config, recipe_of
 from soma_isaac.pipelines.train_ik_curves import Curves
 
@@ -153,11 +153,13 @@ def read_material(config: TrainIkConfig) -> Material:
     poses = PoseSet(
         np.concatenate([each.poses.rotations for each in found]), np.concatenate([each.poses.subject for each in found])
     )
-    own = (tuple(config.data.validation), tuple(config.data.test))
-    validation, test = SPLITS.get(config.data.split, own)
+    if config.data.split == "own":
+        parts = split(poses, config.data.validation, config.data.test)
+    else:
+        parts = named_split(poses, config.data.split)
     digest = hashlib.sha256("".join(each.digest for each in found).encode()).hexdigest()
     one = found[0].digest if len(found) == 1 else digest
-    return Material(split(poses, validation, test), one, sum(each.files for each in found))
+    return Material(parts, one, sum(each.files for each in found))
 
 
 class _Run:

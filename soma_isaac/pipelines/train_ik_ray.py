@@ -10,7 +10,8 @@ from typing import Any, TextIO
 from omegaconf import OmegaConf
 
 from soma_isaac.errors import MissingDependency, SolveFailed
-from soma_isaac.pipelines.train_ik import CHECKPOINT_NAME, TrainIkReport, train_here
+from soma_isaac.formats.pose_network import read_pose_network
+from soma_isaac.pipelines.train_ik import CHECKPOINT_NAME, WEIGHTS_NAME, TrainIkReport, train_here
 from soma_isaac.pipelines.train_ik_config import TrainIkConfig, recipe_of
 
 INSTALL = "pip install 'soma_isaac[train,ray]'"
@@ -43,12 +44,10 @@ def train_with_ray(config: TrainIkConfig, stream: TextIO) -> TrainIkReport:
     result = trainer.fit()
     if result.error is not None:
         raise SolveFailed(f"a training worker failed: {result.error}")
-    stream.write(f"{config.workers} workers: checkpoints {CHECKPOINT_NAME} and their logs in {out}\n")
-    metrics = result.metrics or {}
-    weights = metrics.get("weights")
-    return TrainIkReport(
-        out, int(metrics["steps"]), None if weights is None else Path(weights), metrics=metrics.get("metrics")
-    )
+    stream.write(f"{config.workers} workers: checkpoints {CHECKPOINT_NAME} and Ray's own files in {out}\n")
+    # Ray hands metrics back with checkpoints of its own only; the files say as much.
+    card = read_pose_network(out / WEIGHTS_NAME).card
+    return TrainIkReport(out, recipe_of(config).steps, out / WEIGHTS_NAME, metrics=card["metrics"])
 
 
 def _worker(settings: dict[str, Any]) -> None:
@@ -62,7 +61,7 @@ def _worker(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank = context.get_world_rank()
     device = get_device()
-    report = train_here(
+    train_here(
         replace(config, device=str(device)),
         io.StringIO(),
         # the last block of each stack has an output that nothing reads
@@ -70,8 +69,6 @@ def _worker(settings: dict[str, Any]) -> None:
         rank=rank,
         size=context.get_world_size(),
     )
-    weights = None if report.weights is None else str(report.weights)
-    ray.train.report({"steps": report.steps, "weights": weights, "metrics": report.metrics})
 
 
 def _plain(config: TrainIkConfig) -> dict[str, Any]:

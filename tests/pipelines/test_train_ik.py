@@ -20,7 +20,7 @@ from soma_isaac.learned.poser import NetworkPoser
 from soma_isaac.learned.skeleton import BODY_JOINT_NAMES, template_skeleton
 from soma_isaac.pipelines import train_ik, train_ik_curves
 from soma_isaac.pipelines.config import ConfigRefused, check_overrides
-from soma_isaac.pipelines.ik_data import CMU_TEST, CMU_VALIDATION, read_clip_table, read_poses, split, subject_of
+from soma_isaac.pipelines.ik_data import named_split, read_clip_table, read_poses, split, subject_of
 from soma_isaac.pipelines.train_ik import run_train_ik
 from soma_isaac.pipelines.train_ik_config import DataConfig, EveryConfig, RecipeConfig, TrainIkConfig, recipe_of
 from soma_isaac.rig.skeleton import data_path
@@ -214,6 +214,20 @@ def test_splits_hold_out_whole_subjects(poses: Path) -> None:
             split(everybody, validation, test)
 
 
+def test_a_named_split_takes_whoever_of_its_people_is_there(poses: Path) -> None:
+    everybody = read_poses(poses).poses
+    parts = named_split(everybody, "cmu")
+    assert {name: sorted(set(part.subject.tolist())) for name, part in parts.items()} == {
+        "train": ["01", "salsa"],
+        "validation": ["03"],
+        "test": ["02"],
+    }
+    with pytest.raises(InputRejected, match="Transitions_mocap, SSM_synced, and none of them"):
+        named_split(everybody, "amass")
+    with pytest.raises(InputRejected, match="there are cmu, amass"):
+        named_split(everybody, "h36m")
+
+
 def test_a_folder_of_motions_is_read_at_30_frames_per_second_by_data_set(tmp_path: Path) -> None:
     clip = data_path("demo_clips") / "wave.npz"
     for data_set in ("SFU", "KIT"):
@@ -233,5 +247,5 @@ def test_the_cmu_file_is_split_as_announced() -> None:
     path = SHARED / "mocap" / "cmu_soma23.npz"
     if not path.is_file():
         pytest.skip("the shared CMU mocap is not beside this checkout")
-    parts = split(read_poses(path).poses, CMU_VALIDATION, CMU_TEST)
+    parts = named_split(read_poses(path).poses, "cmu")
     assert {name: part.count for name, part in parts.items()} == {"train": 43812, "validation": 3352, "test": 9199}
