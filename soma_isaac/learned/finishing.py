@@ -43,9 +43,8 @@ def finished(
     Args:
         weights: Float32 tensors by name.
         recipe: How they were trained.
-        parts: Poses ``train`` and, where there are any, ``validation`` and ``test``. The prior is taken from the
-            errors on training poses (on people not trained on it came out alike, and they shall stay unseen), limits from
-            training poses too, figures from the other two.
+        parts: Poses ``train`` and, where there are any, ``validation`` and ``test``. Prior and limits are taken from
+            training poses (a prior of people not trained on came out alike), figures from the other two.
         about: What else the card says.
     """
     card = network_card(recipe)
