@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from soma_isaac.pipelines.config import check_command_line
 from soma_isaac.pipelines.pose_body import ShownBody, bones_body, file_bones, identity_body
 from soma_isaac.pipelines.pose_config import PictureConfig, PoseBodyConfig, PoseConfig, check_config
 from soma_isaac.pipelines.pose_effectors import NamedPoses, read_poses
+from soma_isaac.pipelines.pose_files import encoded
 from soma_isaac.pipelines.pose_pictures import View, pose_picture
 from soma_isaac.pipelines.poser_choice import choose_poser
 from soma_isaac.pipelines.single_run import run_single, write_results
@@ -149,28 +149,7 @@ def _encoded(found: PosedBody, name: str, picture: PictureConfig) -> bytes:
         return soma_npz_bytes(found.motion, extras)
     if name == "png":
         return _picture(found, picture)
-    return _skinned(found, name)
-
-
-def _skinned(found: PosedBody, name: str) -> bytes:
-    """The skinned body as USD or glTF."""
-    from soma_isaac.body.skin_animation import skin_animation
-    from soma_isaac.formats.glb import skin_animation_glb
-    from soma_isaac.formats.rig_usd_uv import template_uvs
-    from soma_isaac.formats.skel_anim_usd import skel_animation_stage
-    from soma_isaac.formats.usd_stage_file import save_staged
-
-    shown, motion = found.shown, found.motion
-    animation = skin_animation(
-        shown.body, shown.identity, motion.rotations, motion.root_translation, fps=motion.fps, name="poses"
-    )
-    comment = f"SOMA body ({shown.name}), poses: {', '.join(found.poses.names[:20])}"
-    uv = template_uvs().get(shown.layer.lod)
-    if name == "glb":
-        return skin_animation_glb(animation, comment, uv)
-    with tempfile.TemporaryDirectory() as folder:
-        stage = skel_animation_stage(animation, f".{name}", comment, uv)
-        return save_staged(stage, Path(folder) / f"poses.{name}").read_bytes()
+    return encoded(found.shown, found.motion, name, found.poses.names)
 
 
 def _picture(found: PosedBody, config: PictureConfig) -> bytes:

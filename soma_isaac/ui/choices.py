@@ -10,7 +10,10 @@ TEMPLATE = "template"
 SHAPE, SCALES, BONES = "coefficients", "scales", "bone_scales"
 """Groups of sliders: the identity model's shape, its part scales, and bone lengths, which every body has."""
 LODS = ("low", "mid", "xlo")
-STILL_POSES = ("T-pose", "bind pose")
+POSED = "posed"
+"""The pose that the effectors ask for."""
+
+STILL_POSES = ("T-pose", "bind pose", POSED)
 MOTION_SUFFIXES = (".npz", ".bvh")
 CLIPS_SHOWN = 500
 SIZE_RANGE = (0.5, 1.5)
@@ -59,6 +62,26 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class PointEffector:
+    """What one joint shall do, with a point that can be dragged.
+
+    Attributes:
+        joint: One of the 23 body joints of learned IK.
+        look: The joint looks at the point instead of going there.
+        point: m, in the body's own Y-up world, floor at 0.
+    """
+
+    joint: str
+    look: bool
+    point: tuple[float, float, float]
+
+    @property
+    def words(self) -> str:
+        """What to call it."""
+        return f"{self.joint} looks at" if self.look else self.joint
+
+
+@dataclass(frozen=True)
 class ViewChoice:
     """How to look at it.
 
@@ -87,6 +110,7 @@ class PreviewRequest:
         view: How to look at it.
         references: Folder with prepared G1 references.
         draft: Half as fine, in a quarter of the time: for pictures that are soon overtaken.
+        effectors: What the pose ``POSED`` is asked for; empty for the others.
     """
 
     body: BodyChoice
@@ -96,6 +120,12 @@ class PreviewRequest:
     view: ViewChoice
     references: str
     draft: bool = False
+    effectors: tuple[PointEffector, ...] = ()
+
+    @property
+    def posed(self) -> bool:
+        """Whether effectors say what the body does."""
+        return self.clip is None and self.still == POSED
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from soma_isaac.errors import InputRejected
-from soma_isaac.ui.choices import STILL_POSES, TEMPLATE, PreviewRequest
+from soma_isaac.ui.choices import POSED, STILL_POSES, TEMPLATE, PreviewRequest
 
 
 def write_body(request: PreviewRequest, path: str, overwrite: bool) -> str:
@@ -27,6 +27,8 @@ def write_body(request: PreviewRequest, path: str, overwrite: bool) -> str:
 
     if not path:
         raise InputRejected("name a file to export to, e.g. body.usda")
+    if request.posed:
+        return _write_posed(request, path, overwrite)
     body = request.body
     coefficients = None if body.coefficients is None else list(body.coefficients)
     report = export_body(
@@ -46,3 +48,25 @@ def write_body(request: PreviewRequest, path: str, overwrite: bool) -> str:
     )
     left_out = " without pose correctives, which a skin cannot hold" if body.correctives else ""
     return f"{report.path} {report.state}{left_out}: {report.frame_count} frames, {report.byte_count / 1e6:.1f} MB."
+
+
+def _write_posed(request: PreviewRequest, path: str, overwrite: bool) -> str:
+    """Export a body in the pose that its effectors ask for."""
+    from soma_isaac.pipelines.pose_body import identity_body
+    from soma_isaac.pipelines.pose_files import encoded
+    from soma_isaac.pipelines.single_run import write_results
+    from soma_isaac.ui.posing_solve import posed_motion
+
+    body, file = request.body, Path(path).expanduser()
+    shown = identity_body(
+        body.backend,
+        named=body.preset,
+        coefficients=None if body.coefficients is None or body.backend == TEMPLATE else list(body.coefficients),
+        groups={name: list(values) for name, values in body.groups},
+        scale=body.size,
+        lod=body.lod,
+        assets=body.assets if body.backend != TEMPLATE and body.preset is None else None,
+    )
+    motion = posed_motion(request.effectors, shown.identity, float(shown.motion_identity.rest_offsets[1, 1]))
+    data = encoded(shown, motion, file.suffix.lower().removeprefix("."), (POSED,))
+    return f"{write_results([(file, data)], overwrite)[0]}."

@@ -14,6 +14,7 @@ import numpy as np
 import omni.ui as ui
 
 from soma_isaac.ui.choices import BONES, LODS, SCALES, SHAPE, SIZE_RANGE, SPEED_RANGE, STILL_POSES, SliderSpec
+from soma_isaac.ui.panel_effectors import EffectorSection
 from soma_isaac.ui.panel_widgets import (
     CHOSEN,
     GREEN,
@@ -68,6 +69,7 @@ class Panel:
             self._build_picture()
             self._build_motion()
             self._build_body()
+            self._effectors = EffectorSection(self._make, presenter)
             self._build_view()
             if presenter.stage is not None:
                 self._build_stage(presenter.stage)
@@ -257,6 +259,7 @@ class Panel:
         self._make.rebuild("sliders", state.sliders)
         for slider, value in zip(self._sliders, state.coefficients, strict=False):
             put(slider.model, value)
+        self._effectors.show(state)
         if state.stage is not None:
             self._make.rebuild("stage", (state.stage.bodies, state.stage.chosen))
             self.widgets["stage_add"].enabled = not state.stage.adding

@@ -76,6 +76,12 @@ class Widgets:
             ui.Label(text, width=label, tooltip=tooltip, elided_text=True)
             return self.slider(name, low, high, action, tooltip=tooltip)
 
+    def drag(self, name: str, low: float, high: float, step: float, action: Action, **options: Any) -> None:
+        """A field whose number is dragged or typed."""
+        field = ui.FloatDrag(min=low, max=high, step=step, precision=3, identifier=f"soma_{name}", **options)
+        field.model.add_value_changed_fn(lambda model: self._input(action, model.as_float))
+        self.by_name[name] = field
+
     def labelled_text(self, name: str, text: str, action: Action) -> None:
         """A text field in a row with its name; it acts when the user leaves it."""
         with ui.HStack(height=ROW, spacing=4):

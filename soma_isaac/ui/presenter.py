@@ -20,6 +20,7 @@ from soma_isaac.ui.background import LatestWorker
 from soma_isaac.ui.choices import (
     COUNT_RANGE,
     LODS,
+    POSED,
     SHAPE,
     SIZE_RANGE,
     SPEED_RANGE,
@@ -35,6 +36,7 @@ from soma_isaac.ui.choices import (
 from soma_isaac.ui.export import write_body
 from soma_isaac.ui.jobs import LIVE, FolderJob, g1_refs_command, jobs_python, render_bodies_command
 from soma_isaac.ui.plain_words import plain_words
+from soma_isaac.ui.posing import Posing
 from soma_isaac.ui.stage_bodies import StageBodies, StagePort
 from soma_isaac.ui.state import PanelSettings, PanelState
 
@@ -56,6 +58,7 @@ class Presenter:
 
     Attributes:
         stage: What can be done to the stage, or ``None``.
+        posing: What can be done to effectors.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Presenter:
         self.stage = None if stage is None else StageBodies(stage)
         self._job: FolderJob | None = None
         self._asked: PreviewRequest | None = None
+        self.posing = Posing(lambda: self.state, self._change)
         self._listing.ask(folder)
 
     # What the view reads besides the state.
@@ -166,7 +170,9 @@ class Presenter:
 
     def choose_still(self, pose: str) -> None:
         """Show a still pose."""
-        if pose in STILL_POSES:
+        if pose == POSED:
+            self.posing.start()
+        elif pose in STILL_POSES:
             self._change(clip=None, still=pose, time=0.0, duration=0.0, playing=False, error="")
 
     def play(self, on: bool) -> None:
@@ -294,9 +300,10 @@ class Presenter:
     def request(self) -> PreviewRequest:
         """The picture that the state asks for."""
         state = self.state
-        return PreviewRequest(
+        asked = PreviewRequest(
             state.body, state.clip, state.still, state.time, state.view, state.references, draft=state.playing
         )
+        return replace(asked, effectors=state.effectors) if asked.posed else asked
 
     def tick(self, elapsed_s: float) -> None:
         """Let ``elapsed_s`` [s] pass: play, collect what came in, ask for what is missing. Call it once per frame."""
@@ -350,7 +357,7 @@ class Presenter:
 
     def _show(self, request: PreviewRequest, picture: PreviewPicture) -> None:
         state = self.state
-        self._change(picture=picture, note=picture.note)
+        self._change(picture=picture, note=picture.note, joints=picture.joints)
         if request.clip == state.clip:
             self._change(duration=picture.duration)
         # Sliders that the user has moved in the meantime stay where they are.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,22 @@ from soma_isaac.motion.clip import ReferenceClip
 from soma_isaac.motion.sample import between_rotations, frame_share, pose_at
 from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.render.scene import Camera, SceneMesh, render_scene
+from soma_isaac.render.shapes import capsule_mesh
 from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.rig.skeleton import template_rest_offsets
 from soma_isaac.ui.choices import STILL_POSES, PreviewRequest, SliderSpec
 from soma_isaac.ui.overlay import draw_skeleton
-from soma_isaac.ui.preview_models import ROBOT_STANDS, PreviewModels, body_coefficients, body_sliders, facing_rotation
+from soma_isaac.ui.preview_models import (
+    ROBOT_STANDS,
+    PreviewModels,
+    body_coefficients,
+    body_joints,
+    body_sliders,
+    ground,
+)
 
+PLACE_RGB, LOOK_RGB = (0.90, 0.10, 0.10), (0.15, 0.35, 0.85)
+EFFECTOR_M = 0.045
 _BACK = np.subtract(CAMERA.position, CAMERA.target)
 _BODY_MARGIN = 1.16
 _PAIR_MARGIN = 1.2
@@ -35,6 +46,7 @@ class PreviewPicture:
         duration: Of the clip [s]; 0 for a still pose.
         fps: Of the clip [Hz].
         note: What the picture does not show though it was asked for, and why; usually empty.
+        joints: Places of the 23 body joints [m] in the body's own Y-up world; empty where there is no body.
     """
 
     image: np.ndarray
@@ -43,6 +55,7 @@ class PreviewPicture:
     duration: float
     fps: float
     note: str = ""
+    joints: tuple[tuple[float, float, float], ...] = ()
 
 
 class PreviewRenderer:
@@ -76,8 +89,7 @@ class PreviewRenderer:
         if request.clip is None and request.still == STILL_POSES[1]:
             root = identity.bind_T_world_joint[0, 1, :3, 3]
         pose = layer.pose(rotations[None], root[None], identity=identity)
-        facing = facing_rotation(motion)
-        start = zup_from_yup_points(motion.root_translation[0] * stride) * [1.0, 1.0, 0.0]
+        facing, start = ground(request, motion, stride)
 
         def placed(points: np.ndarray) -> np.ndarray:
             return (zup_from_yup_points(points.astype(np.float64)) - start) @ facing.T
@@ -85,9 +97,12 @@ class PreviewRenderer:
         vertices, joints = placed(pose.vertices.numpy()[0]), placed(pose.joints.numpy()[0])
         camera, aside = _camera(request, joints[0], hips_height / template_rest_offsets()[1, 1])
         meshes, note = [SceneMesh(vertices - aside, layer.triangles, PERSON_RGB)], ""
+        if request.posed:
+            meshes += effector_balls(request, placed, aside)
+            note = " ".join(motion.provenance.notes)
         if request.view.robot:
-            machine, note = self._machine(request, joints[0], facing, aside)
-            meshes += machine
+            machine, words = self._machine(request, joints[0], facing, aside)
+            meshes, note = meshes + machine, " ".join(filter(None, (note, words)))
         size = request.view.size
         if request.draft:
             size = (size[0] // 2, size[1] // 2)
@@ -95,8 +110,8 @@ class PreviewRenderer:
         if request.view.skeleton:
             draw_skeleton(image, joints - aside, camera)
         length = 0.0 if request.clip is None else (motion.frame_count - 1) / motion.fps
-        shown = tuple(float(value) for value in coefficients)
-        return PreviewPicture(image, shown, body_sliders(layer), length, motion.fps, note)
+        shown, places = tuple(float(value) for value in coefficients), body_joints(pose.joints.numpy()[0])
+        return PreviewPicture(image, shown, body_sliders(layer), length, motion.fps, note, places)
 
     def _machine(
         self, request: PreviewRequest, hips: np.ndarray, facing: np.ndarray, aside: np.ndarray
@@ -115,6 +130,23 @@ class PreviewRenderer:
             pos, rot = robot.body_poses(*reference_pose(reference, robot, request.time))
             turn, place = facing, aside - facing @ (reference.body_pos_w[0, 0] * [1.0, 1.0, 0.0])
         return robot_meshes(robot, pos, rot, turn, place), note
+
+
+def effector_balls(
+    request: PreviewRequest, placed: Callable[[np.ndarray], np.ndarray], aside: np.ndarray
+) -> list[SceneMesh]:
+    """A ball at the point of every effector: red where a joint shall be, blue where one shall look.
+
+    Args:
+        request: What is shown.
+        placed: From the body's world to the picture's.
+        aside: [3] m, how far the body was moved in the picture.
+    """
+    balls = []
+    for effector in request.effectors:
+        point = placed(np.array([effector.point]))[0] - aside
+        balls.append(SceneMesh(*capsule_mesh(point, point, EFFECTOR_M), LOOK_RGB if effector.look else PLACE_RGB))
+    return balls
 
 
 def reference_pose(clip: ReferenceClip, robot: RobotModel, time: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,7 +19,8 @@ from soma_isaac.body.scales import BONE_SCALE_JOINTS
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.reference_clip import read_reference_clip
 from soma_isaac.formats.rig_usd import load_template_rig
-from soma_isaac.math.frames import zup_from_yup_rotations
+from soma_isaac.learned.skeleton import POSE_INDICES
+from soma_isaac.math.frames import zup_from_yup_points, zup_from_yup_rotations
 from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.motion.clip import ReferenceClip
 from soma_isaac.motion.soma import SomaMotion
@@ -28,7 +29,8 @@ from soma_isaac.pipelines.still_pose import still_pose
 from soma_isaac.retarget.robot import RobotModel, load_robot
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.sim.placement import hips_heights
-from soma_isaac.ui.choices import BONES, SCALES, SHAPE, BodyChoice, Clip, PreviewRequest, SliderSpec
+from soma_isaac.ui.choices import BONES, SCALES, SHAPE, BodyChoice, Clip, PointEffector, PreviewRequest, SliderSpec
+from soma_isaac.ui.posing_solve import posed_motion
 
 CORRECTIVES_FILE = "SOMA_correctives.safetensors"
 BONE_LENGTHS = Coefficients(BONE_SCALE_JOINTS, default=1.0, low=0.7, high=1.3, unit="times its own length")
@@ -53,6 +55,7 @@ class PreviewModels:
         self._identities: OrderedDict[Hashable, tuple[PreparedIdentity, float]] = OrderedDict()
         self._motions: OrderedDict[Hashable, SomaMotion] = OrderedDict()
         self._references: OrderedDict[Hashable, ReferenceClip] = OrderedDict()
+        self._posed: OrderedDict[Hashable, SomaMotion] = OrderedDict()
 
     @cached_property
     def robot(self) -> RobotModel:
@@ -120,14 +123,25 @@ class PreviewModels:
         """The clip, or the still pose where there is none.
 
         Raises:
-            InputRejected: The clip is not sound.
+            InputRejected: The clip is not sound, or effectors hold no place.
             OSError: It cannot be read.
         """
+        if request.posed and request.effectors:
+            return self._posed_motion(request.body, request.effectors)
         if request.clip is None:
-            return _kept(self._motions, request.still, _KEPT_MOTIONS, lambda: still_pose(request.still != "T-pose"))
+            return _kept(self._motions, request.still, _KEPT_MOTIONS, lambda: still_pose(request.still == "bind pose"))
         clip = request.clip
         key = (clip.path, _stamp(Path(clip.path)))
         return _kept(self._motions, key, _KEPT_MOTIONS, lambda: load_motion(Path(clip.path), name=clip.name))
+
+    def _posed_motion(self, body: BodyChoice, effectors: tuple[PointEffector, ...]) -> SomaMotion:
+        """The pose of a body that effectors ask for."""
+
+        def solve() -> SomaMotion:
+            layer = self.layer(body)
+            return posed_motion(effectors, *self.identity(layer, body, body_coefficients(layer, body)))
+
+        return _kept(self._posed, (body, effectors), _KEPT_MOTIONS, solve)
 
     def reference(self, clip: Clip, folder: str) -> ReferenceClip | None:
         """The prepared G1 reference of a clip, ``None`` where there is none.
@@ -215,6 +229,26 @@ def coefficient_groups(layer: SomaLayer) -> dict[str, Coefficients]:
             groups[SCALES] = spec.scales
         groups.update(spec.extras)
     return {**groups, BONES: BONE_LENGTHS}
+
+
+def ground(request: PreviewRequest, motion: SomaMotion, stride: float) -> tuple[np.ndarray, np.ndarray]:
+    """The turn [3, 3] after which the person starts towards +X, and where [3] m on the floor (Z-up) that is.
+
+    A body that effectors pose stands still in its own world: it is dragged there.
+
+    Args:
+        request: What is shown.
+        motion: Its motion.
+        stride: Factor on the motion's path.
+    """
+    if request.posed:
+        return np.eye(3), np.zeros(3)
+    return facing_rotation(motion), zup_from_yup_points(motion.root_translation[0] * stride) * [1.0, 1.0, 0.0]
+
+
+def body_joints(joints: np.ndarray) -> tuple[tuple[float, float, float], ...]:
+    """Places of the 23 body joints of learned IK, in mm steps, from those of the pose joints [77, 3] m."""
+    return tuple((round(x, 3), round(y, 3), round(z, 3)) for x, y, z in joints[list(POSE_INDICES)].tolist())
 
 
 def facing_rotation(motion: SomaMotion) -> np.ndarray:

@@ -203,7 +203,7 @@ class StageBodies:
             if posed.answer is None or self._try(self._port.pose, path, posed.answer) is None:
                 self._let_go()
                 return
-        moment = (path, request.clip, request.still, request.time)
+        moment = (path, request.clip, request.still, request.time, request.effectors, request.posed and request.body)
         if moment != self._asked and not self._poses.busy:
             self._asked = moment
             self._poses.ask((path, self._made[path], request))

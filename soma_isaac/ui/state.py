@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from soma_isaac.ui.choices import STILL_POSES, BodyChoice, Clip, SliderSpec, ViewChoice
+from soma_isaac.ui.choices import STILL_POSES, BodyChoice, Clip, PointEffector, SliderSpec, ViewChoice
 from soma_isaac.ui.jobs import JobStatus
 from soma_isaac.ui.stage_bodies import StageState
 
@@ -58,6 +58,9 @@ class PanelState:
         duration: Of the clip [s]; 0 for a still pose or while it is not known.
         sliders: Of the identity model shown.
         coefficients: Their values.
+        effectors: What the joints shall do while the pose ``POSED`` is shown.
+        chosen_effector: Index of the chosen one, -1 for none.
+        joints: Places of the 23 body joints [m] in the newest picture, in the body's own Y-up world; empty before.
         picture: The newest picture, ``None`` before the first.
         busy: Whether a newer picture is being made.
         only_clip: Jobs are for the chosen clip alone rather than for all in the folder.
@@ -87,6 +90,9 @@ class PanelState:
     duration: float = 0.0
     sliders: tuple[SliderSpec, ...] = ()
     coefficients: tuple[float, ...] = ()
+    effectors: tuple[PointEffector, ...] = ()
+    chosen_effector: int = -1
+    joints: tuple[tuple[float, float, float], ...] = ()
     picture: PreviewPicture | None = None
     busy: bool = True
     only_clip: bool = False

@@ -20,6 +20,7 @@ from viser.infra import WebsockClientConnection
 from soma_isaac.batch.thumbnails import CAMERA
 from soma_isaac.ui.state import PanelSettings
 from soma_isaac.ui.web_controls import Controls
+from soma_isaac.ui.web_effectors import EffectorControls
 from soma_isaac.ui.web_renderer import PageFrame, PagePresenter
 from soma_isaac.ui.web_stage import Stage
 
@@ -74,6 +75,7 @@ class PreviewPage:
             self.server.gui, self.presenter, lambda event: event.client_id is not None, before, after
         )
         self.stage = Stage(self.server.scene)
+        self.effectors = EffectorControls(self.controls.widgets, self.server.scene, Stage.anchor(0), self.presenter)
         self._stop = Event()
         self._then = monotonic()
         self._shown: object = None
@@ -103,6 +105,7 @@ class PreviewPage:
         self._shown = shown
         with self.server.atomic():
             controls.show(now)
+            self.effectors.show(state)
             if isinstance(frame, PageFrame):
                 self.stage.show(frame, skeleton=state.view.skeleton, apart=controls.apart, follow=controls.follow)
         self._tell(state.error)

@@ -13,7 +13,7 @@ from soma_isaac.body.skin_animation import joint_transforms
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.npz import open_npz
 from soma_isaac.formats.reference_clip import read_reference_clip
-from soma_isaac.math.frames import ROTATION_ZUP_FROM_YUP, zup_from_yup_points
+from soma_isaac.math.frames import ROTATION_ZUP_FROM_YUP
 from soma_isaac.math.so3 import matrix_from_quat_wxyz, matrix_from_rotvec, quat_wxyz_from_matrix
 from soma_isaac.motion.clip import ReferenceClip
 from soma_isaac.motion.sample import pose_at
@@ -22,7 +22,14 @@ from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.ui.choices import STILL_POSES, Clip, PreviewRequest
 from soma_isaac.ui.presenter import Presenter
 from soma_isaac.ui.preview import PreviewPicture, reference_pose
-from soma_isaac.ui.preview_models import ROBOT_STANDS, PreviewModels, body_coefficients, body_sliders, facing_rotation
+from soma_isaac.ui.preview_models import (
+    ROBOT_STANDS,
+    PreviewModels,
+    body_coefficients,
+    body_joints,
+    body_sliders,
+    ground,
+)
 from soma_isaac.ui.state import PanelSettings
 from soma_isaac.ui.web_compare import Difference, common_clips, counterpart, difference
 from soma_isaac.ui.web_figures import BodyFigure, Figure, Links, RobotFigure, body_skin, robot_links
@@ -151,6 +158,8 @@ class PageRenderer:
             figures.append(machine)
             names.append("G1")
             notes.append(note)
+        if request.posed and isinstance(sources[0], SomaMotion):
+            notes += sources[0].provenance.notes
         if request.body.correctives and any(isinstance(figure, BodyFigure) for figure in figures):
             notes.append(CORRECTIVES_NOTE)
         still = request.clip is None
@@ -162,9 +171,10 @@ class PageRenderer:
             length,
             sources[0].fps,
             " ".join(note for note in notes if note),
+            body_joints(figures[0].joints) if isinstance(figures[0], BodyFigure) else (),
             figures=tuple(figures),
             names=tuple(names),
-            centre=_centre(figures[0]),
+            centre=None if request.posed else _centre(figures[0]),
             difference=apart,
         )
 
@@ -182,8 +192,7 @@ class PageRenderer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The turn [3, 3] after which the first figure starts towards +X, and where [3] m on the floor it starts."""
         if isinstance(source, SomaMotion):
-            stride = self._stride(request, coefficients, source)
-            return facing_rotation(source), zup_from_yup_points(source.root_translation[0] * stride) * _FLAT
+            return ground(request, source, self._stride(request, coefficients, source))
         ahead = matrix_from_quat_wxyz(source.body_quat_wxyz[0, 0])[:, 0]
         turn = matrix_from_rotvec(np.array([0.0, 0.0, -np.arctan2(ahead[1], ahead[0])]))
         return turn, source.body_pos_w[0, 0] * _FLAT

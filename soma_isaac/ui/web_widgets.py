@@ -106,6 +106,27 @@ class Widgets:
         """A bar from 0 to 100."""
         self.handles[name] = self.gui.add_progress_bar(0.0)
 
+    def listen(self, name: str, register: Callable[..., Any], read: Callable[[], Any], action: Action) -> None:
+        """Hear what the user does to something that is no widget.
+
+        Args:
+            name: What to call it.
+            register: Takes the callback for events.
+            read: Gives the value that a user just set.
+            action: Called with the value by :meth:`obey`.
+        """
+
+        async def happened(event: Any) -> None:  # in the event loop, so that values come in their order
+            if self._allowed(event):
+                self._inbox.put((name, action, read()))
+
+        register(happened)
+        self._given[name] = None
+
+    def given(self, name: str) -> Any:
+        """What the user last gave something and was obeyed in, or what it shows."""
+        return self._given.get(name)
+
     # Showing something in them.
 
     def put(self, name: str, value: Any) -> None:

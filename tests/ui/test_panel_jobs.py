@@ -89,6 +89,7 @@ def test_results_in_the_way_are_said_and_overwritten_when_the_user_says_so(hands
 def test_a_batch_is_rendered_with_progress(hands, tmp_path):
     hands.click("clip:wave.npz")
     hands.click("only_clip")
+    hands.settle()  # a picture that comes while one types shows the number that was there
     hands.type_into("body_count", "2")
     assert hands.state.body_count == 2
     hands.click("render")

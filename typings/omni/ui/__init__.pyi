@@ -1323,6 +1323,48 @@ class VStack(Stack):
         style: dict[str, Any] = ...,
     ) -> None: ...
 
+class FloatDrag(FloatSlider):
+    def __init__(
+        self,
+        model: AbstractValueModel | None = ...,
+        *,
+        min: float = ...,
+        max: float = ...,
+        step: float = ...,
+        format: str = ...,
+        precision: int = ...,
+        width: Length | float = ...,
+        height: Length | float = ...,
+        name: str = ...,
+        style_type_name_override: str = ...,
+        identifier: str = ...,
+        visible: bool = ...,
+        visibleMin: float = ...,
+        visibleMax: float = ...,
+        tooltip: str = ...,
+        tooltip_fn: Callable[..., Any] = ...,
+        tooltip_offset_x: float = ...,
+        tooltip_offset_y: float = ...,
+        enabled: bool = ...,
+        selected: bool = ...,
+        checked: bool = ...,
+        dragging: bool = ...,
+        opaque_for_mouse_events: bool = ...,
+        explicit_hover: bool = ...,
+        skip_draw_when_clipped: bool = ...,
+        mouse_moved_fn: Callable[..., Any] = ...,
+        mouse_pressed_fn: Callable[..., Any] = ...,
+        mouse_released_fn: Callable[..., Any] = ...,
+        mouse_double_clicked_fn: Callable[..., Any] = ...,
+        mouse_wheel_fn: Callable[..., Any] = ...,
+        mouse_hovered_fn: Callable[..., Any] = ...,
+        drag_fn: Callable[..., Any] = ...,
+        accept_drop_fn: Callable[..., Any] = ...,
+        drop_fn: Callable[..., Any] = ...,
+        computed_content_size_changed_fn: Callable[..., Any] = ...,
+        style: dict[str, Any] = ...,
+    ) -> None: ...
+
 class Menu(Stack, MenuHelper):
     def __init__(
         self,
