@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -151,29 +150,27 @@ def test_a_new_body_sends_its_skin_once(page):
 
 
 def test_the_script_says_where_it_is_and_ends_politely(tmp_path):
+    told = tmp_path / "told.txt"
+
     def start(*arguments):
         command = [sys.executable, str(ROOT / "scripts" / "preview.py"), "port=0", "browser=false", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        with told.open("w") as out:
+            return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=out, stderr=subprocess.STDOUT)
 
-    refused = start("clips=nowhere")
-    assert refused.wait(120) == 2 and "clips: 'nowhere' is no folder" in refused.stderr.read()
-    unknown = start("host=0.0.0.0")
-    assert unknown.wait(120) == 2 and "unknown key 'host'" in unknown.stderr.read()
+    for argument, words in (("clips=nowhere", "clips: 'nowhere' is no folder"), ("host=0.0.0.0", "unknown key 'host'")):
+        assert start(argument).wait(120) == 2 and words in told.read_text()
     running = start(f"clips={json.dumps(str(data_path('demo_clips')))}")
     try:
-        line = ""
         end = time.monotonic() + 120.0
-        while not line.startswith("The preview is at"):
-            assert time.monotonic() < end and running.poll() is None, running.stderr.read()
-            if select.select([running.stdout], [], [], 1.0)[0]:
-                line = running.stdout.readline()
-        port = int(line.partition("127.0.0.1:")[2].split(",")[0])
+        while "for this machine alone" not in told.read_text():
+            assert time.monotonic() < end and running.poll() is None, told.read_text()
+            time.sleep(0.1)
+        port = int(told.read_text().partition("The preview is at http://127.0.0.1:")[2].partition(",")[0])
         if Path("/proc/net/tcp").exists():
             assert listening_addresses(port) == {"0100007F"}
         running.send_signal(signal.SIGTERM)
         assert running.wait(60) == 0
     finally:
         running.kill()
+        running.wait()
