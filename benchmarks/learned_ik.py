@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 from learned_ik_bodies import anny_offsets
 from learned_ik_contestants import OURS, contestants
-from learned_ik_report import print_tables, seed_means
+from learned_ik_report import PAPER_NOTE, renew_section, result_lines, seed_means
 from omegaconf import OmegaConf
 
 from soma_isaac.errors import SomaError
@@ -66,6 +66,7 @@ class BenchmarkConfig:
         sets: How many of the fixed sets of each.
         bodies: Which bodies.
         json: Where all figures are written.
+        write: Renew the section of RESULTS.md.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -77,6 +78,7 @@ class BenchmarkConfig:
     sets: int = 1000
     bodies: list[str] = field(default_factory=lambda: list(BODIES))
     json: str | None = None
+    write: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +140,18 @@ def main(arguments: list[str]) -> int:
         for name in row.names:
             results.append({"contestant": name, **run_row(row, draws, everybody[name])})
             sys.stderr.write(f"{row.source}, {row.bodies}, {row.ask}, {name}\n")
-    print_tables(results, draws, targets=config.split == "cmu")
+    about = (
+        f"`benchmarks/learned_ik.py`, weights {read_source(weights).digest[:12]}: {draws.seed_count} seeds with "
+        f"{draws.set_count} sets each; ± is the standard deviation between seeds. {PAPER_NOTE}"
+    )
+    lines = [about, "", *result_lines(results, targets=config.split == "cmu")]
+    print("\n".join(lines))
+    if config.write:
+        renew_section("Learned IK", lines)
     if config.json is not None:
         digests = {name: read_source(path).digest for name, path in (("weights", weights), ("draws", DRAWS))}
-        about = {"data": data.digest, **digests, "seeds": draws.seed_count, "sets": draws.set_count}
-        Path(config.json).write_text(json.dumps({"about": about, "rows": results}, indent=1) + "\n")
+        facts = {"data": data.digest, **digests, "seeds": draws.seed_count, "sets": draws.set_count}
+        Path(config.json).write_text(json.dumps({"about": facts, "rows": results}, indent=1) + "\n")
     return 0
 
 

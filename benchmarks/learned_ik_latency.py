@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from learned_ik import DRAWS, DataConfig, parsed
+from learned_ik_report import renew_section
 
 from soma_isaac.errors import SomaError
 from soma_isaac.formats.pose_network import read_pose_network
@@ -45,12 +46,14 @@ class LatencyConfig:
         split: ``cmu`` or ``amass``.
         weights: The network; the one that ships by default.
         poses: How many single poses.
+        write: Renew the section of RESULTS.md.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
     split: str = "cmu"
     weights: str | None = None
     poses: int = 300
+    write: bool = False
 
 
 def main(arguments: list[str]) -> int:
@@ -61,23 +64,26 @@ def main(arguments: list[str]) -> int:
     posers = {"limits": NetworkPoser(file), "no limits": NetworkPoser(file, limited=False)}
     median = np.inf
     draws, skeleton = FixedDraws.read(DRAWS), template_skeleton()
-    print(f"width {file.card['network']['width']}, one core, CPU ms per pose: median, mean, 95th percentile")
+    lines = [f"weights {file.digest[:12]}, width {file.card['network']['width']}; median, mean, 95th percentile:"]
     for ask in ("six", "noisy"):
         asked = pose_test(test, draws, 0, ask).effectors
         single = [rows_of(asked, slice(row, row + 1)) for row in range(config.poses)]
         many = rows_of(asked, np.arange(BATCH) % asked.count)
         network = times(single, partial(posers["limits"].network.predict, skeleton=skeleton))
-        print(f"{ask}, network alone, one pose: {shown(network)}")
+        lines.append(f"{ask}, network alone, one pose: {shown(network)}")
         for name, poser in posers.items():
             solve = partial(poser.solve, skeleton=skeleton)
             found = times(single, solve)
             if (ask, name) == ("six", "limits"):
                 median = float(np.median(found))
-            print(f"{ask}, network + exact stage, {name}, one pose: {shown(found)}")
+            lines.append(f"{ask}, network + exact stage, {name}, one pose: {shown(found)}")
             spent = times([many] * 3, solve).min() / 1e3
-            print(f"{ask}, network + exact stage, {name}, batch {BATCH}: {BATCH / spent:.0f} poses/s")
+            lines.append(f"{ask}, network + exact stage, {name}, batch {BATCH}: {BATCH / spent:.0f} poses/s")
     verdict = "met" if median <= TARGET_MS else "missed"
-    print(f"target {TARGET_MS:g} ms (six points, network + exact stage, limits): {verdict}")
+    lines.append(f"target {TARGET_MS:g} ms (six points, network + exact stage, limits): {verdict}")
+    print("\n".join(lines))
+    if config.write:
+        renew_section("Learned IK: time on one CPU core", [f"- {line}" for line in lines])
     return 0
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from learned_ik import DRAWS, DataConfig, parsed
+from learned_ik_report import renew_section
 
 from soma_isaac.errors import SomaError
 from soma_isaac.formats.pose_network import read_pose_network
@@ -47,6 +48,7 @@ class RecoveryConfig:
         swaps: Most exchanges.
         limited: Keep joints within their ranges.
         json: Where the figures are written.
+        write: Renew the section of RESULTS.md.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -58,6 +60,7 @@ class RecoveryConfig:
     swaps: int = 2
     limited: bool = False
     json: str | None = None
+    write: bool = False
 
 
 def main(arguments: list[str]) -> int:
@@ -76,20 +79,30 @@ def main(arguments: list[str]) -> int:
         names.update(found.names)
         best = {size: error * 1e3 for size, error in found.steps}  # the last of a size: after exchanges
         rows.append({"final_mm": 1e3 * float(found.error[0]), "calls": found.calls, "cpu_s": spent, "by_size": best})
-    final = np.array([row["final_mm"] for row in rows])
-    print(f"{len(rows)} held-out poses, at most {config.count} effectors, network + exact stage")
-    print(f"mean joint error {final.mean():.1f} mm (median {np.median(final):.1f}, worst {final.max():.1f})")
-    print(f"poses within {TARGET_MM:.0f} mm: {100 * (final <= TARGET_MM).mean():.0f} %")
-    for size in range(FIRST, config.count + 1):
-        print(f"  {size} effectors: {np.mean([row['by_size'].get(size, np.nan) for row in rows]):.1f} mm")
-    print(
-        f"CPU {np.mean([row['cpu_s'] for row in rows]):.2f} s per pose, {np.mean([r['calls'] for r in rows]):.1f} calls"
-    )
-    print("chosen most: " + ", ".join(f"{name} {count}" for name, count in names.most_common(8)))
-    print(f"target {TARGET_MM:.0f} mm: {'met' if final.mean() <= TARGET_MM else 'missed'}")
+    lines = figure_lines(rows, names, config.count)
+    lines.insert(0, f"weights {poser.file.digest[:12]}, limits {config.limited}, rotations {config.rotations}")
     if config.json is not None:
         Path(config.json).write_text(json.dumps({"weights": poser.file.digest, "poses": rows}, indent=1) + "\n")
+    print("\n".join(lines))
+    if config.write:
+        renew_section("Learned IK: recovery of effectors", [f"- {line}" for line in lines])
     return 0
+
+
+def figure_lines(rows: list[dict], names: Counter[str], most: int) -> list[str]:
+    """What was measured."""
+    final = np.array([row["final_mm"] for row in rows])
+    spent, calls = (np.mean([row[name] for row in rows]) for name in ("cpu_s", "calls"))
+    sizes = {n: np.mean([row["by_size"].get(n, np.nan) for row in rows]) for n in range(FIRST, most + 1)}
+    return [
+        f"{len(rows)} held-out poses, at most {most} effectors, network + exact stage",
+        f"mean joint error {final.mean():.1f} mm (median {np.median(final):.1f}, worst {final.max():.1f})",
+        f"poses within {TARGET_MM:.0f} mm: {100 * (final <= TARGET_MM).mean():.0f} %",
+        "by number of effectors: " + ", ".join(f"{n}: {error:.1f} mm" for n, error in sizes.items()),
+        f"CPU {spent:.2f} s per pose, {calls:.1f} calls of the poser",
+        "chosen most: " + ", ".join(f"{name} {count}" for name, count in names.most_common(8)),
+        f"target {TARGET_MM:.0f} mm: {'met' if final.mean() <= TARGET_MM else 'missed'}",
+    ]
 
 
 if __name__ == "__main__":
