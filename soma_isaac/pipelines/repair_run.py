@@ -26,7 +26,7 @@ class RepairConfig:
     Attributes:
         motion: Motion file (SOMA, Kimodo, BONES-SEED or AMASS npz, or BVH).
         hold: YAML or JSON file of what to hold when, see :func:`soma_isaac.pipelines.repair_file.read_holds`.
-        output: SOMA npz to write.
+        output: SOMA npz to write; or where the motion is a BVH file, .bvh for the same on its own skeleton.
         network: A trained pose network, for its joint limits; ``null`` for the one that ships, ``still`` for none.
         ease: Time [s] in which a joint is led to what it shall do, and back; ``null`` for 0.4 s or 1 s per metre.
         fade: Time [s] before and after that in which the rest of the body comes back to the clip.
@@ -59,8 +59,11 @@ def check_config(config: RepairConfig) -> None:
     for key in ("motion", "hold", "output"):
         if not getattr(config, key):
             raise ConfigRefused(f"{key}: is needed; repair.py motion=CLIP.npz hold=HOLD.yaml output=REPAIRED.npz")
-    if Path(config.output).suffix.lower() != ".npz":
-        raise ConfigRefused(f"output: {config.output!r} does not end in .npz")
+    suffix = Path(config.output).suffix.lower()
+    if suffix not in (".npz", ".bvh"):
+        raise ConfigRefused(f"output: {config.output!r} ends in neither .npz nor .bvh")
+    if suffix == ".bvh" and Path(config.motion).suffix.lower() != ".bvh":
+        raise ConfigRefused("output: a .bvh is written where motion= is one: on the character's own skeleton")
     if config.feet not in FEET:
         raise ConfigRefused(f"feet: {config.feet!r} is none of {', '.join(FEET)}")
     if config.up_axis not in (None, "y", "z"):
@@ -82,7 +85,10 @@ def repair(config: RepairConfig) -> list[str]:
     """
     check_config(config)
     # Imported here so that --help and wrong arguments are answered at once.
+    from soma_isaac.formats.bvh import read_bvh
+    from soma_isaac.formats.bvh_write import bvh_bytes
     from soma_isaac.formats.soma_npz import provenance_array, soma_npz_bytes
+    from soma_isaac.pipelines.character_bvh import changed_bvh
     from soma_isaac.pipelines.motion_in import load_motion
     from soma_isaac.pipelines.poser_choice import choose_poser
     from soma_isaac.pipelines.repair import RepairSettings, repair_motion
@@ -93,7 +99,11 @@ def repair(config: RepairConfig) -> list[str]:
     holds = read_holds(Path(config.hold), motion, config.up_axis)
     settings = RepairSettings(config.ease, config.fade, config.feet, config.looseness)
     found = repair_motion(motion, holds, choose_poser(config.network), settings)
-    data = soma_npz_bytes(found.motion, {"provenance": provenance_array(found.motion.provenance)})
+    if config.output.lower().endswith(".bvh"):
+        clip = read_bvh(source, config.source_fps)
+        data = bvh_bytes(changed_bvh(clip, found.motion, found.changed))
+    else:
+        data = soma_npz_bytes(found.motion, {"provenance": provenance_array(found.motion.provenance)})
     lines = [
         f"{hold.joint}, frames {hold.begin} to {hold.end}: " + ", ".join(_missed(hold, residual))
         for hold, residual in zip(holds, found.residual, strict=True)
