@@ -35,11 +35,12 @@ class SceneCfg(InteractiveSceneCfg):
         prim_path="{ENV_REGEX_NS}/Person",
         motions=["squat", "wave"],
         phases=[1.5, 3.0],
-        speeds=[1.0, -1.0],
+        speeds=[4.0, -4.0],
         pos=(0.2, 0.1, 0.0),
         heading=0.4,
         normals=True,
         proxies=True,
+        stage_points="usd",
     )
     camera = CameraCfg(
         prim_path="{ENV_REGEX_NS}/Camera",

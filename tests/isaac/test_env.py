@@ -49,7 +49,7 @@ def state(env):
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def run(request, tmp_path_factory):
-    """Reset, 5 steps, environment 1 times out alone, 2 steps, the end of the clip for environment 0, 1 step."""
+    """Reset, 5 steps, environment 1 times out alone, 2 steps; ends of the clip for environment 0; a disturbed start."""
     clip = swaying_clip()
     paths = write_layouts(tmp_path_factory.mktemp("clips"), clip)
     cfg = PeopleEnvCfg().use(request.param, "cpu")
@@ -82,6 +82,17 @@ def run(request, tmp_path_factory):
         command.times[0] = 45 / 30.0 - 0.5 * STEP
         obs, *_ = env.step(zero)
         halt("ended", obs)
+        at_ends = {}
+        for at_end in ("loop", "hold"):
+            command.cfg.at_end = at_end
+            command.times[0] = 45 / 30.0 - 0.5 * STEP
+            env.step(zero)
+            at_ends[at_end] = (float(command.times[0]), bool(command.finished[0]), command.command[0].clone())
+        command.cfg.pose_range = {"x": (0.1, 0.1), "yaw": (0.5, 0.5)}
+        command.cfg.velocity_range = {"z": (0.2, 0.2)}
+        command.cfg.joint_position_range = (0.05, 0.05)
+        obs, _ = env.reset()
+        disturbed = state(env)
         picture = np.concatenate(list(env.scene["camera"].data.output["rgb"].torch.numpy()), axis=1)
         folder = Path("out/isaac")
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +109,10 @@ def run(request, tmp_path_factory):
             joint_names=list(robot.joint_names),
             body_names=list(robot.body_names),
             tracked=list(command.body_names),
+            picture=picture,
+            ends=at_ends,
+            disturbed=disturbed,
+            limits=robot.data.soft_joint_pos_limits.torch.clone(),
             terms={
                 name: slice(int(ends[i]), int(ends[i + 1])) for i, name in enumerate(manager.active_terms["policy"])
             },
@@ -224,3 +239,31 @@ def test_the_ghost_is_the_robots_shell_at_the_reference(run):
             turns = Rotation.from_quat(wanted.quat[shell.links])
             points = turns.apply(shell.points) + wanted.pos[shell.links] + np.array([0.0, 0.8, 0.0])
             assert np.abs(halt.ghost[env].numpy() - points).max() < 1e-5
+
+
+def test_the_camera_sees_the_ghost_beside_the_robot_in_both_environments(run):
+    for picture in np.split(run.picture.astype(int), 2, axis=1):
+        red, green, blue = np.moveaxis(picture, -1, 0)
+        assert ((green > red + 25) & (green > blue + 25)).sum() > 400
+
+
+def test_a_clip_that_ends_starts_again_or_holds_its_last_frame(run):
+    time, finished, _ = run.ends["loop"]
+    assert time == pytest.approx(0.5 * STEP) and not finished
+    _, finished, command = run.ends["hold"]
+    wanted = reference(run.clip, 45 / 30.0, {"joints": run.joint_names, "bodies": run.tracked})
+    assert finished and np.abs(command[:29].numpy() - wanted.joint_pos).max() < 1e-5
+
+
+def test_a_disturbed_start_deviates_by_what_was_asked_and_keeps_to_the_limits(run):
+    wanted = reference(run.clip, 0.0, {"joints": run.joint_names, "bodies": run.body_names})
+    state = run.disturbed
+    for env in range(2):
+        low, high = run.limits[env, :, 0].numpy(), run.limits[env, :, 1].numpy()
+        assert np.abs(state.joint_pos[env].numpy() - np.clip(wanted.joint_pos + 0.05, low, high)).max() < 1e-5
+        moved = state.root_pos[env].numpy() - run.origins[env].numpy() - wanted.pos[0]
+        assert np.abs(moved - [0.1, 0.0, 0.0]).max() < 1e-5
+        turned = Rotation.from_euler("z", 0.5) * Rotation.from_quat(wanted.quat[0])
+        assert same_turns(state.root_quat[env].numpy(), turned.as_quat())
+        speed = state.own_link_vel[env, 0].numpy() - wanted.link_vel[0]
+        assert np.abs(speed - [0.0, 0.0, 0.2]).max() < 1e-4

@@ -44,25 +44,33 @@ def posed_by_the_layer(env, time):
     return stand(pose.vertices.numpy()[0]), stand(pose.joints.numpy()[0])
 
 
+def points_on_stage(stage, env):
+    prim = stage.GetPrimAtPath(f"/World/envs/env_{env}/Person/mesh")
+    return np.array(prim.GetAttribute("points").Get()) if prim.IsValid() else None
+
+
 def snapshot(scene):
     person, robot = scene["person"], scene["robot"]
+    # The picture first: reading the person's data would pose it, and a camera alone must see it posed.
+    seen = {name: image.torch.numpy().copy() for name, image in scene["camera"].data.output.items()}
     return SimpleNamespace(
         times=person.data.times.torch.clone(),
         vertices=person.data.vertices.torch.clone(),
         bones=person.data.body_pos_w.clone(),
         quats=person.data.body_quat_w.clone(),
         proxies=person.data.proxies.torch.clone(),
-        rgb=scene["camera"].data.output["rgb"].torch.numpy().copy(),
-        shapes=scene["camera"].data.output["instance_segmentation_fast"].torch.numpy()[..., 0].copy(),
+        rgb=seen["rgb"],
+        shapes=seen["instance_segmentation_fast"][..., 0],
         root=robot.data.root_pos_w.torch.clone(),
         joints=robot.data.joint_pos.torch.clone(),
         address=person.data.vertices.warp.ptr,
+        on_stage=[points_on_stage(scene.stage, env) for env in range(2)],
     )
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def run(request):
-    """One simulation: 20 steps, reset of environment 1 alone, 20 steps; what was there at each halt."""
+    """One simulation: 20 steps, reset of environment 1 alone, 20 steps, other starts; what was there at each halt."""
     with running_scene(request.param) as (sim, scene):
         started = snapshot(scene)
         steps(sim, scene, 20)
@@ -74,13 +82,26 @@ def run(request):
         PICTURES.mkdir(parents=True, exist_ok=True)
         picture = np.concatenate(list(ended.rgb), axis=1)
         (PICTURES / f"scene_{request.param}.png").write_bytes(png_bytes(picture))
-        model = scene["person"]._meshes._model
+        person = scene["person"]
+        person.cfg.random_start = True
+        person.reset(envs(0))
+        drawn = (
+            person.data.playing.torch.tolist(),
+            person.data.times.torch.tolist(),
+            person.data.vertices.torch.clone(),
+        )
+        person.place(envs(1), (0.2, 0.1, 0.5), 0.4)
+        placed = person.data.vertices.torch.clone()
+        model = person._meshes._model
         yield SimpleNamespace(
             backend=request.param,
             started=started,
             walked=walked,
             reset=reset,
             ended=ended,
+            drawn=drawn,
+            placed=placed,
+            durations=person.stepper.clips.durations.tolist(),
             origins=scene.env_origins.clone(),
             labels=list(model.shape_label),
             robot_names=(scene["robot"].joint_names, scene["robot"].body_names),
@@ -90,9 +111,9 @@ def run(request):
 
 def test_each_environment_has_its_own_clock_and_one_is_reset_alone(run):
     assert run.started.times.tolist() == pytest.approx([1.5, 3.0])
-    assert run.walked.times.tolist() == pytest.approx([1.6, 2.9], abs=1e-9)
-    assert run.reset.times.tolist() == pytest.approx([1.6, 3.0], abs=1e-9)
-    assert run.ended.times.tolist() == pytest.approx([1.7, 2.9], abs=1e-9)
+    assert run.walked.times.tolist() == pytest.approx([1.9, 2.6], abs=1e-9)
+    assert run.reset.times.tolist() == pytest.approx([1.9, 3.0], abs=1e-9)
+    assert run.ended.times.tolist() == pytest.approx([2.3, 2.6], abs=1e-9)
     # The other environment did not notice; the reset one is posed anew as soon as somebody looks.
     assert torch.equal(run.reset.vertices[0], run.walked.vertices[0])
     assert (run.reset.vertices[1] - run.walked.vertices[1]).abs().max() > 1e-3
@@ -107,6 +128,25 @@ def test_vertices_and_joints_are_the_layers_at_each_environments_own_time(run):
             world = joints + run.origins[env].numpy()
             assert np.abs(state.bones[env].numpy() - world).max() < 1e-5
     assert run.started.address == run.ended.address
+
+
+def test_a_drawn_start_and_another_place_concern_only_their_environments(run):
+    playing, times, vertices = run.drawn
+    assert playing[1] == 1 and times[1] == pytest.approx(float(run.ended.times[1]), abs=1e-9)
+    assert playing[0] in (0, 1) and 0.0 <= times[0] <= run.durations[playing[0]] and times[0] != 1.5
+    assert torch.equal(vertices[1], run.ended.vertices[1]) and not torch.equal(vertices[0], run.ended.vertices[0])
+    assert torch.equal(run.placed[0], vertices[0])
+    raised = run.placed[1] - vertices[1] - torch.tensor([0.0, 0.0, 0.5])
+    assert raised.abs().max() < 1e-5
+
+
+def test_the_stage_has_the_vertices_of_the_environments_that_are_on_it(run):
+    # Newton's replication leaves the other environments off the stage.
+    present = {"newton": [True, False], "ovphysx": [True, True]}[run.backend]
+    for state in (run.walked, run.reset, run.ended):
+        assert [points is not None for points in state.on_stage] == present
+        for env in np.flatnonzero(present):
+            assert np.array_equal(state.on_stage[env], state.vertices[env].numpy())
 
 
 def test_the_two_environments_stand_apart_and_bones_are_found_by_name(run):
@@ -148,7 +188,7 @@ def test_the_camera_sees_each_person_whole_and_where_its_own_vertices_are(run):
     for state in (run.walked, run.ended):
         for env in range(2):
             seen, projected = outline(run, state, env)
-            assert np.abs(seen - projected).max() <= 3.0, (env, seen, projected)
+            assert np.abs(seen - projected).max() <= 2.0, (env, seen, projected)
 
 
 def test_the_two_pictures_show_different_poses_that_change_with_time(run):
