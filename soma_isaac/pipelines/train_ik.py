@@ -128,8 +128,10 @@ def train_here(
     trainer = Trainer(material.parts["train"], shared, seed=seed, device=config.device, model=model)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / (CHECKPOINT_NAME if rank == 0 else f"{rank}.{CHECKPOINT_NAME}")
-    if config.resume and checkpoint.is_file():
+    if config.resume and (config.finish or checkpoint.is_file()):
         trainer.load(checkpoint)
+    if config.finish:
+        return _finish(config, recipe, trainer, material, out)
     run = _Run(config, trainer, material, checkpoint, stream if rank == 0 and not config.quiet else None)
     if rank == 0:
         write_file(out / "config.yaml", config_yaml(config, settings_digest({"recipe": asdict(recipe)})))
@@ -262,6 +264,7 @@ def _finish(config: TrainIkConfig, recipe: Recipe, trainer: Trainer, material: M
         "preset": config.preset,
         "recipe": asdict(recipe),
         "seed": config.seed,
+        "steps": trainer.step,
         "workers": max(config.workers, 1),
         "finished": time.strftime("%Y-%m-%d", time.gmtime()),
     }

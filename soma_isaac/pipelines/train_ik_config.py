@@ -71,6 +71,7 @@ class TrainIkConfig:
         plot: Draw the curves (the extra ``train``).
         tensorboard: Write them for TensorBoard (the extra ``train``).
         resume: Go on from the checkpoint in the output folder, if there is one.
+        finish: Do no more steps: make the file of the checkpoint as it is.
         output: Where everything goes.
         quiet: No progress lines.
     """
@@ -87,6 +88,7 @@ class TrainIkConfig:
     plot: bool = True
     tensorboard: bool = True
     resume: bool = True
+    finish: bool = False
     output: OutputConfig = field(default_factory=lambda: OutputConfig("out/train_ik"))
     quiet: bool = False
 
@@ -112,6 +114,8 @@ def check_train_config(config: TrainIkConfig) -> None:
             raise ConfigRefused(f"every.{key} must be at least 1")
     if config.threads < 1 or config.workers < 0:
         raise ConfigRefused("threads must be at least 1 and workers at least 0")
+    if config.finish and (config.workers or not config.resume):
+        raise ConfigRefused("finish=true takes a checkpoint as it is: no workers=, no resume=false")
     recipe_of(config)
 
 

@@ -123,10 +123,17 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(preset: str, poses: Path, 
         patch.setattr(train_ik._Run, "_report", report)
         first = run_train_ik(config(poses, tmp_path / "parts", preset=preset), StringIO())
     assert (first.exit_code, first.steps, first.weights) == (143, 3, None)
+    early = run_train_ik(config(poses, tmp_path / "parts", preset=preset, finish=True), StringIO())
+    assert (early.steps, read_pose_network(early.weights).card["steps"]) == (3, 3)
     second = run_train_ik(config(poses, tmp_path / "parts", preset=preset), StringIO())
     assert second.weights.read_bytes() == whole.weights.read_bytes()
     columns = [[row["loss"] for row in csv.DictReader((out / "curves.csv").open())] for out in (whole.out, second.out)]
     assert columns[0] == columns[1]
+
+
+def test_there_is_nothing_to_finish_without_a_checkpoint(poses: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputRejected, match="no checkpoint"):
+        run_train_ik(config(poses, tmp_path / "out", finish=True), StringIO())
 
 
 def test_another_recipe_in_the_same_folder_is_refused(poses: Path, tmp_path: Path) -> None:
