@@ -1,0 +1,58 @@
+"""YAML and JSON that people write: plain values come through, tricks do not."""
+
+import numpy as np
+import pytest
+
+from soma_isaac.errors import InputRejected
+from soma_isaac.formats.value_file import check_names, number, numbers, read_values
+
+
+def test_yaml_and_json_give_the_same(tmp_path):
+    (tmp_path / "a.yaml").write_text("point: [1, 2.5, -3]\nname: Hips  # a joint\n")
+    (tmp_path / "a.json").write_text('{"point": [1, 2.5, -3], "name": "Hips"}')
+    assert (
+        read_values(tmp_path / "a.yaml")
+        == read_values(tmp_path / "a.json")
+        == {
+            "point": [1, 2.5, -3],
+            "name": "Hips",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "name,text,words",
+    [
+        ("a.txt", "a: 1", "has the suffix"),
+        ("a.yaml", "a: &x [1]\nb: [*x, *x]", "aliases"),
+        ("a.yaml", "a: !!python/name:os.system", "cannot be read"),
+        ("a.yaml", "- 1", "no mapping"),
+        ("a.yaml", "1: 2", "no mapping"),
+        ("a.json", '{"a": ', "cannot be read"),
+        ("a.yaml", "[" * 5000, "cannot be read"),
+    ],
+)
+def test_refused(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputRejected, match=words):
+        read_values(tmp_path / name)
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"a: \xff\xfe")
+    with pytest.raises(InputRejected, match="cannot be read"):
+        read_values(tmp_path / "a.yaml")
+
+
+def test_values():
+    assert numbers([[1, 2], [3, 4]], (None, 2), "x").tolist() == [[1, 2], [3, 4]] and number("2", "x") == 2.0
+    for values, shape in (([1, 2], (3,)), ([1, "a"], (2,)), ([[1], [2, 3]], (2, None)), ([np.nan], (1,)), (None, (3,))):
+        with pytest.raises(InputRejected, match="finite number"):
+            numbers(values, shape, "x")
+    for value in (True, [1], None, "a", float("inf")):
+        with pytest.raises(InputRejected, match="x is not one finite number"):
+            number(value, "x")
+    with pytest.raises(InputRejected, match="unknown name 'b'"):
+        check_names({"b": 1}, ("a",), "the file")
+    with pytest.raises(InputRejected, match="no mapping"):
+        check_names([1], ("a",), "the file")
