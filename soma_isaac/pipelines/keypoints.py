@@ -263,12 +263,18 @@ def measured_offsets(keypoints: Keypoints, settings: KeypointSettings) -> np.nda
     width = length("left_hip", "right_hip")
     if width is not None:
         offsets[[_row("LeftLeg"), _row("RightLeg")], 0] = [0.5 * width, -0.5 * width]
-    trunk = _trunk(keypoints, seen)
+    trunk = _distance(keypoints, seen, ("hip", "shoulder"), 90.0)
     if trunk is not None:
         spine = [_row(joint) for joint in ("Spine1", "Spine2", "Chest")]
         rest = template[spine].sum(axis=0) + template[[_row("LeftShoulder"), _row("LeftArm")]].sum(axis=0)
         above = rest[1] - template[_row("LeftLeg"), 1]
         offsets[spine] = template[spine] * trunk / above
+    neck = _distance(keypoints, seen, ("shoulder", "ear"), 75.0)
+    if neck is not None:
+        above = [_row(joint) for joint in ("Neck1", "Neck2", "Head")]
+        shoulder = offsets[[_row("LeftShoulder"), _row("LeftArm")]].sum(axis=0) * [0.0, 1.0, 1.0]
+        ears = size * FACE_M[3:].mean(axis=0) - shoulder
+        offsets[above] = template[above] * _stretch(template[above].sum(axis=0), ears, neck, size)
     drop, template_drop = (
         sum(float(rows[_row(f"Left{joint}"), 1]) for joint in ("Leg", "Shin", "Foot")) for rows in (offsets, template)
     )
@@ -276,14 +282,23 @@ def measured_offsets(keypoints: Keypoints, settings: KeypointSettings) -> np.nda
     return offsets
 
 
-def _trunk(keypoints: Keypoints, seen: np.ndarray) -> float | None:
-    """Length [m] from between the hips to between the shoulders when the back is straight, as it is now and then."""
-    columns = [COCO_17.index(f"{side}_{part}") for part in ("hip", "shoulder") for side in ("left", "right")]
+def _distance(keypoints: Keypoints, seen: np.ndarray, parts: tuple[str, str], percentile: float) -> float | None:
+    """Distance [m] of the middles of two pairs of keypoints when what is between them is straight, as it often is."""
+    columns = [COCO_17.index(f"{side}_{part}") for part in parts for side in ("left", "right")]
     whole = seen[:, columns].all(axis=1)
     if not whole.any():
         return None
-    hips, shoulders = (keypoints.points[whole][:, pair].mean(axis=1) for pair in (columns[:2], columns[2:]))
-    return float(np.percentile(np.linalg.norm(shoulders - hips, axis=-1), 90.0))
+    low, high = (keypoints.points[whole][:, pair].mean(axis=1) for pair in (columns[:2], columns[2:]))
+    return float(np.percentile(np.linalg.norm(high - low, axis=-1), percentile))
+
+
+def _stretch(bone: np.ndarray, rest: np.ndarray, length: float, usual: float) -> float:
+    """Factor on ``bone`` [3] at which it and ``rest`` [3] m together are ``length`` [m], not far from the usual."""
+    along = float(bone @ rest)
+    root = along**2 - float(bone @ bone) * (float(rest @ rest) - length**2)
+    if root <= 0.0:
+        return usual
+    return float(np.clip((np.sqrt(root) - along) / float(bone @ bone), 0.6 * usual, 1.6 * usual))
 
 
 def _row(name: str) -> int:
