@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.bvh import BvhClip
-from soma_isaac.inversion.bvh_names import match_family
+from soma_isaac.inversion.bvh_names import REQUIRED, BvhFamily, match_family
 from soma_isaac.inversion.bvh_skeleton import (
     BvhTPose,
     bone_offsets,
@@ -29,7 +30,13 @@ from soma_isaac.learned.skeleton import BodySkeleton
 from soma_isaac.math.arrays import check_rotations, frozen_array
 from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
 from soma_isaac.pipelines.character_names import match_character
-from soma_isaac.rig.skeleton import POSE_JOINT_NAMES, POSE_PARENTS, forward_kinematics
+from soma_isaac.rig.skeleton import (
+    POSE_JOINT_NAMES,
+    POSE_PARENTS,
+    PUBLIC_JOINT_NAMES,
+    PUBLIC_PARENTS,
+    forward_kinematics,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +134,40 @@ class CharacterRig:
         pose = t_pose(clip, family, matched, offsets)
         metres, _ = decide_unit(leg_length(clip, matched, offsets))
         return cls(clip.joint_names, clip.parent_indices, offsets, pose.axes, matched, metres, pose.exact)
+
+    @classmethod
+    def from_joints(cls, joints: np.ndarray, metres_per_unit: float | None = None) -> CharacterRig:
+        """A character of which only the places of its joints are known, e.g. of ``read_character``: T-pose or A-pose.
+
+        Its joints are the SOMA joints that it has, with axes along the person's.
+
+        Args:
+            joints: [78, 3] in the unit and world of its file, NaN for joints that it lacks.
+            metres_per_unit: Metres per unit; ``None`` decides by the length of the legs.
+
+        Raises:
+            InputRejected: Limbs are missing, or the pose is neither.
+        """
+        joints = np.asarray(joints, dtype=np.float64)
+        if joints.shape != (len(PUBLIC_JOINT_NAMES), 3):
+            raise InputRejected(f"joints have shape {joints.shape}, expected (78, 3)")
+        known = [row for row in range(1, len(joints)) if np.isfinite(joints[row]).all()]
+        names = tuple(PUBLIC_JOINT_NAMES[row] for row in known)
+        lacking = [name for name in REQUIRED if name not in names]
+        if lacking:
+            raise InputRejected(f"the character lacks {', '.join(lacking[:5])}")
+        parents, offsets = [], np.zeros((len(known), 3))
+        for index, row in enumerate(known):
+            walk = PUBLIC_PARENTS[row]
+            while walk > 0 and walk not in known:
+                walk = PUBLIC_PARENTS[walk]
+            parents.append(known.index(walk) if walk in known else -1)
+            offsets[index] = joints[row] - joints[walk] if walk in known else joints[row]
+        matched = {name: index for index, name in enumerate(names)}
+        still = _still_bvh(names, np.array(parents, np.int32), offsets)
+        pose = t_pose(still, BvhFamily("character", MappingProxyType({}), None, False), matched, offsets)
+        metres = decide_unit(leg_length(still, matched, offsets))[0] if metres_per_unit is None else metres_per_unit
+        return cls(names, np.array(parents, np.int32), offsets, pose.axes, matched, metres)
 
     @property
     def turns(self) -> Mapping[str, np.ndarray]:
@@ -236,18 +277,21 @@ class CharacterRig:
 
     def _as_bvh(self) -> BvhClip:
         """The skeleton in the form that the converters measure."""
-        count = len(self.joint_names)
-        return BvhClip(
-            joint_names=self.joint_names,
-            parent_indices=self.parent_indices,
-            offsets=self.offsets,
-            end_parents=np.zeros(0, np.int32),
-            end_offsets=np.zeros((0, 3)),
-            rotations=np.broadcast_to(np.eye(3), (1, count, 3, 3)),
-            positioned_joints=np.zeros(0, np.int32),
-            positions=np.zeros((1, 0, 3)),
-            fps=30.0,
-            fps_key="none",
-            digest="",
-            notes=(),
-        )
+        return _still_bvh(self.joint_names, self.parent_indices, self.offsets)
+
+
+def _still_bvh(names: tuple[str, ...], parents: np.ndarray, offsets: np.ndarray) -> BvhClip:
+    return BvhClip(
+        joint_names=names,
+        parent_indices=parents,
+        offsets=offsets,
+        end_parents=np.zeros(0, np.int32),
+        end_offsets=np.zeros((0, 3)),
+        rotations=np.broadcast_to(np.eye(3), (1, len(names), 3, 3)),
+        positioned_joints=np.zeros(0, np.int32),
+        positions=np.zeros((1, 0, 3)),
+        fps=30.0,
+        fps_key="none",
+        digest="",
+        notes=(),
+    )

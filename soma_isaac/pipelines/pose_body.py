@@ -114,7 +114,11 @@ def bones_body(motion_identity: MotionIdentity, name: str, lod: str = "mid") -> 
 
 
 def file_bones(path: Path) -> MotionIdentity:
-    """The bones that a file has: of a motion (SOMA npz, BVH, ...), or ``rest_offsets_m`` [78, 3] of an npz.
+    """The bones that a file has.
+
+    Args:
+        path: A motion (SOMA npz, BVH, ...), an npz with ``rest_offsets_m`` [78, 3], or a character at rest (``.usda``,
+            ``.glb``, ``.gltf``, ``.vrm``).
 
     Raises:
         InputRejected: It has none.
@@ -124,7 +128,13 @@ def file_bones(path: Path) -> MotionIdentity:
         if "rest_offsets_m" in archive and "poses" not in archive:
             offsets = archive.numbers("rest_offsets_m", (78, 3))
             return MotionIdentity("soma", np.zeros(0), None, offsets, "file")
-    return load_motion(path).identity
+    if path.suffix.lower() in (".npz", ".bvh"):
+        return load_motion(path).identity
+    from soma_isaac.pipelines.character_file import read_character
+    from soma_isaac.pipelines.character_motion import CharacterRig
+
+    character = read_character(path)
+    return CharacterRig.from_joints(character.joints, character.metres_per_unit).identity
 
 
 def stick_offsets(offsets: np.ndarray) -> np.ndarray:

@@ -23,8 +23,8 @@ class PoseBodyConfig:
         scale: Factor on the body.
         assets: Folder in SOMA-X layout with the identity model's files.
         model_path: The identity model's own file.
-        bones: Instead of an identity: a motion file (npz, BVH) whose own bones are taken, or an npz with
-            ``rest_offsets_m``: a custom character.
+        bones: Instead of an identity: a motion file (npz, BVH) whose own bones are taken, an npz with
+            ``rest_offsets_m``, or a character at rest (``.usda``, ``.glb``, ``.gltf``, ``.vrm``).
         lod: Level of detail of the skin.
     """
 

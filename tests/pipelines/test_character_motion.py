@@ -133,6 +133,24 @@ def test_pose_reaches_on_the_character(rig):
     assert hand == pytest.approx(target, abs=1e-3)
 
 
+@pytest.mark.parametrize("turn", [(0.0, 0.0, 0.0), (np.pi / 2, 0.0, 0.0), (0.0, np.pi / 2, 0.0)])
+def test_places_alone_give_the_same_body(rig, turn):
+    """Whatever world a character's file has, and though nothing is known of its axes."""
+    world = matrix_from_rotvec(np.array(turn))
+    above = np.where(rig.parent_indices[:, None, None] < 0, np.eye(3), rig.axes[rig.parent_indices])
+    rest = (np.swapaxes(above, -1, -2) @ rig.axes)[None]
+    joints = np.full((78, 3), np.nan)
+    places = rig.positions(rest, np.array([[0.0, 100.0, 0.0]]))[0] @ world.T
+    for name in MIXAMO:
+        joints[PUBLIC_JOINT_NAMES.index(name)] = places[rig.matched[name]]
+    same = CharacterRig.from_joints(joints)
+    assert same.metres == 0.01
+    assert same.identity.rest_offsets == pytest.approx(rig.identity.rest_offsets, abs=1e-6)
+    joints[PUBLIC_JOINT_NAMES.index("LeftShin")] = np.nan
+    with pytest.raises(InputRejected, match="lacks LeftShin"):
+        CharacterRig.from_joints(joints)
+
+
 def test_refused(rig):
     rest = np.tile(np.eye(4), (len(rig.joint_names), 1, 1))
     with pytest.raises(InputRejected, match="not there"):

@@ -24,7 +24,7 @@ from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.pipelines.config import ConfigRefused
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.pose import chosen_body, pose, pose_body
-from soma_isaac.pipelines.pose_body import bones_body, identity_body, stick_offsets
+from soma_isaac.pipelines.pose_body import bones_body, file_bones, identity_body, stick_offsets
 from soma_isaac.pipelines.pose_config import PoseBodyConfig, PoseConfig, check_config
 from soma_isaac.pipelines.pose_effectors import poses_of, read_poses
 from soma_isaac.pipelines.pose_pictures import POSITION_RGB, View, effector_meshes, pose_picture
@@ -171,6 +171,9 @@ def test_files(effectors, tmp_path):
     matrices = query.ComputeJointSkelTransforms(UsdGeom.XformCache(1.0).GetTime())
     hand = matrices[names.index("RightHand")].ExtractTranslation()
     assert np.array(hand) / 100.0 == pytest.approx(places[1, joint_index("RightHand")], abs=1e-4)
+    bones = file_bones(tmp_path / "out" / "poses.usda")  # the body in the file, read as a character
+    rows = [index + 1 for index in POSE_INDICES]
+    assert bones.rest_offsets[rows[1:]] == pytest.approx(motion.identity.rest_offsets[rows[1:]], abs=2e-3)
     assert (tmp_path / "out" / "poses.png").read_bytes()[:4] == b"\x89PNG"
     assert all("unchanged" in line for line in pose(config)[2:])
     effectors.write_text(TEXT.replace("0.35]", "0.36]"))
