@@ -12,7 +12,8 @@ VENV312 := .venv312
 export OMP_NUM_THREADS := 1
 
 # What must also run inside Isaac Sim 6 (Python 3.12), and with the older numpy: no pinocchio, no torch.
-TESTS312 := tests/math tests/rig tests/motion tests/kernels tests/body tests/formats tests/sim tests/ui tests/contracts/test_imports.py
+TESTS312 := tests/math tests/rig tests/motion tests/kernels tests/body tests/formats tests/learned tests/render tests/sim tests/ui \
+  tests/contracts/test_imports.py
 
 .PHONY: refs test test311 test312 lint peers isaac bench clean
 REFS_OUT ?= out/g1_refs
