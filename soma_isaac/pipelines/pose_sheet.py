@@ -65,10 +65,14 @@ def sheet_bodies(lod: str = "mid") -> tuple[ShownBody, ...]:
 def sheet_poses(shown: ShownBody) -> NamedPoses:
     """Two sets of effectors: the same points in the room for every body, and points that grow with its size."""
     size = shown.skeleton.scale
-    ankle = float(shown.skeleton.rest_offsets[[0, 15, 16, 17], 1].sum())  # Hips down to LeftFoot in the T-pose
+    places = np.cumsum(shown.skeleton.rest_offsets[[0, 15, 16, 17, 18]], axis=0)  # Hips to LeftToeBase in the T-pose
+    ankle, toe = float(places[3, 1]), shown.skeleton.rest_offsets[18]
 
     def feet(left: Sequence[float], right: Sequence[float]) -> list[Effector]:
-        return [position("LeftFoot", [left[0], ankle, left[1]]), position("RightFoot", [right[0], ankle, right[1]])]
+        """Both feet flat on the floor: ankles and, where the T-pose has them from there, toes."""
+        made = [position("LeftFoot", [left[0], ankle, left[1]]), position("RightFoot", [right[0], ankle, right[1]])]
+        made.append(position("LeftToeBase", [left[0] + toe[0], ankle + toe[1], left[1] + toe[2]]))
+        return [*made, position("RightToeBase", [right[0] - toe[0], ankle + toe[1], right[1] + toe[2]])]
 
     def grown(*point: float) -> list[float]:
         return [size * value for value in point]
