@@ -34,6 +34,7 @@ class Widgets:
         self.by_name: dict[str, Any] = {}
         self._frames: dict[str, tuple[Any, object]] = {}
         self._showing = False
+        self._edited: set[str] = set()
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -48,6 +49,7 @@ class Widgets:
         """Let all widgets go."""
         self.by_name.clear()
         self._frames.clear()
+        self._edited.clear()
 
     def button(self, name: str, text: str, action: Callable[[], None], **options: Any) -> Any:
         """A button."""
@@ -80,21 +82,21 @@ class Widgets:
         """A field whose number is dragged or typed."""
         field = ui.FloatDrag(min=low, max=high, step=step, precision=3, identifier=f"soma_{name}", **options)
         field.model.add_value_changed_fn(lambda model: self._input(action, model.as_float))
-        self.by_name[name] = field
+        self._field(name, field)
 
     def labelled_text(self, name: str, text: str, action: Action) -> None:
         """A text field in a row with its name; it acts when the user leaves it."""
         with ui.HStack(height=ROW, spacing=4):
             ui.Label(text, width=LABEL)
             field = ui.StringField(identifier=f"soma_{name}")
+        self._field(name, field)
         field.model.add_end_edit_fn(lambda model: self._input(action, model.as_string))
-        self.by_name[name] = field
 
     def integer(self, name: str, action: Action, width: int = 64) -> None:
         """A field for a whole number."""
         field = ui.IntField(identifier=f"soma_{name}", width=width)
+        self._field(name, field)
         field.model.add_end_edit_fn(lambda model: self._input(action, model.as_int))
-        self.by_name[name] = field
 
     def combo(self, name: str, text: str, items: tuple[str, ...], action: Action) -> None:
         """A choice among words in a row with its name."""
@@ -131,8 +133,15 @@ class Widgets:
             frame.rebuild()
 
     def put(self, name: str, value: bool | int | float | str) -> None:
-        """Show a value, unless it is shown: setting a field while the user types would take the text away."""
-        put(self.by_name[name].model, value)
+        """Show a value, unless it is shown or the user is typing there: what is half typed is not yet anybody's."""
+        if name not in self._edited:
+            put(self.by_name[name].model, value)
+
+    def _field(self, name: str, field: Any) -> None:
+        self.by_name[name] = field
+        self._edited.discard(name)
+        field.model.add_begin_edit_fn(lambda _model: self._edited.add(name))
+        field.model.add_end_edit_fn(lambda _model: self._edited.discard(name))
 
     def _input(self, action: Action, value: Any) -> None:
         if not self._showing:

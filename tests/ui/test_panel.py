@@ -1,5 +1,7 @@
 """The panel under the real omni.ui: clicked, dragged, typed into and looked at."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -171,3 +173,20 @@ def test_export_writes_the_shown_clip_and_refuses_to_overwrite(hands, tmp_path):
     hands.click("export")
     hands.wait(lambda: not hands.state.exporting and hands.state.message)
     assert "replaced" in hands.state.message
+
+
+def test_pictures_that_arrive_while_a_number_is_typed_leave_it_alone(hands):
+    hands.click("clip:walk.npz")
+    hands.click("play")
+    hands.wait(lambda: hands.state.playing and hands.state.time > 0.1)
+    asyncio.run(hands._testing.mouse_double_click(*hands._at("body_count", 0.3)))
+    hands.panel.widgets["body_count"].model.set_value("")
+    hands.frames(2)
+    asyncio.run(hands._testing.type_text("7"))
+    hands.frames(2)
+    before, revision = hands.state.body_count, hands.panel.presenter.revision
+    hands.wait(lambda: hands.panel.presenter.revision > revision + 3)  # the panel shows its state again and again
+    assert before == hands.state.body_count != 7
+    asyncio.run(hands._testing.mouse_click(*hands._at("picture")))
+    hands.frames(2)
+    assert hands.state.body_count == 7
