@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,6 +97,22 @@ def check_config(config: BodyExportConfig) -> None:
         raise ConfigRefused(f"frame: {config.frame!r}; it counts from 0 and belongs to a motion")
     _check_combination(config, suffix)
     _check_identity(config)
+
+
+def check_presets(names: Sequence[str]) -> None:
+    """Refuse an empty list of named bodies, or a name that no body has.
+
+    Raises:
+        ConfigRefused: Says which, and the nearest name.
+    """
+    from soma_isaac.body.identities.presets import preset_names
+
+    known = preset_names()
+    for name in names:
+        if name not in known:
+            raise ConfigRefused(f"presets: unknown body {name!r}; {nearest(name, known)}")
+    if not names:
+        raise ConfigRefused("presets: name at least one body")
 
 
 def _check_combination(config: BodyExportConfig, suffix: str) -> None:

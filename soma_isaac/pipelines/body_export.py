@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,19 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.errors import InputRejected, OutputConflict, SomaError
+from soma_isaac.errors import InputRejected, OutputConflict
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
-from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object
+from soma_isaac.pipelines.config import check_command_line
+from soma_isaac.pipelines.single_run import run_single
 from soma_isaac.pipelines.still_pose import still_pose
-from soma_isaac.pipelines.warp_log import hush_warp
 from soma_isaac.rig.skeleton import template_rest_offsets
 
 if TYPE_CHECKING:
     from soma_isaac.body import PreparedIdentity, SomaBody
-
-EXIT_INFRASTRUCTURE = 4
-USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
 
 
 @dataclass(frozen=True)
@@ -200,22 +196,12 @@ def prepare_command_line(arguments: Sequence[str]) -> None:
 
 
 def body_command(config: DictConfig) -> int:
-    """Run what the config asks for; one line on stdout, errors on stderr.
+    """Run what the config asks for; see :func:`~soma_isaac.pipelines.single_run.run_single` for exit codes."""
+    return run_single(config, BodyExportConfig, lambda settings: [_line(export_body(settings))])
 
-    Returns:
-        0 done, 2 usage, input or output refused, 4 infrastructure.
-    """
-    hush_warp()
-    try:
-        report = export_body(config_object(config, BodyExportConfig))
-    except USAGE_ERRORS as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_USAGE
-    except (SomaError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_INFRASTRUCTURE
+
+def _line(report: BodyExportReport) -> str:
     frames = "1 frame" if report.frame_count == 1 else f"{report.frame_count} frames at {report.fps:g} Hz"
     size = f"{report.byte_count / 1e6:.2f} MB"
     body = "" if report.path.suffix.lower() == ".npz" else f"body x {report.scale:.4g}, steps x {report.stride:.4g}, "
-    sys.stdout.write(f"{report.path}: {report.state}, {frames}, {body}{size}\n")
-    return 0
+    return f"{report.path}: {report.state}, {frames}, {body}{size}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.batch.names import escaped
-from soma_isaac.errors import InputRejected, OutputConflict, SomaError
+from soma_isaac.errors import InputRejected
 from soma_isaac.pipelines.character_fit_config import CharacterFitConfig, check_config
-from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object
-from soma_isaac.pipelines.warp_log import hush_warp
+from soma_isaac.pipelines.config import check_command_line
+from soma_isaac.pipelines.single_run import run_single, write_results
 
 if TYPE_CHECKING:
     from soma_isaac.learned.shape_inversion import LengthFit
     from soma_isaac.pipelines.character_file import Character
-
-EXIT_INFRASTRUCTURE = 4
-USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +47,6 @@ def fit_character(config: CharacterFitConfig) -> CharacterFitReport:
     check_config(config)
     # Imported here so that --help and wrong arguments are answered at once.
     from soma_isaac.body.identities import SomaTarget, load_identity
-    from soma_isaac.formats.atomic import write_file
     from soma_isaac.formats.rig_usd import load_template_rig
     from soma_isaac.learned.shape_inversion import LengthInversion
     from soma_isaac.pipelines.character_file import read_character
@@ -75,12 +68,7 @@ def fit_character(config: CharacterFitConfig) -> CharacterFitReport:
         raise InputRejected(error.reason, str(source)) from error
     record = fit_record(character, fit, config.model, source.name)
     data = (json.dumps(record, indent=2, allow_nan=False) + "\n").encode("ascii")
-    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
-        raise OutputConflict(f"{str(path)!r} is a folder or a link; name another output.dir=")
-    if path.is_file() and path.read_bytes() != data and not config.replace:
-        raise OutputConflict(f"{str(path)!r} exists with other bytes; name another output.dir= or add replace=true")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, data)
+    write_results([(path, data)], config.replace)
     return CharacterFitReport(path, record)
 
 
@@ -149,22 +137,5 @@ def fit_character_command_line(arguments: Sequence[str]) -> None:
 
 
 def fit_character_command(config: DictConfig) -> int:
-    """Run what the config asks for; the result on stdout, errors on stderr.
-
-    Returns:
-        0 done, 2 usage, input or output refused, 4 infrastructure.
-    """
-    hush_warp()
-    try:
-        report = fit_character(config_object(config, CharacterFitConfig))
-    except USAGE_ERRORS as error:
-        return _refuse(error, EXIT_USAGE)
-    except (SomaError, OSError) as error:
-        return _refuse(error, EXIT_INFRASTRUCTURE)
-    sys.stdout.write("".join(f"{escaped(line)}\n" for line in report_lines(report)))
-    return 0
-
-
-def _refuse(error: Exception, code: int) -> int:
-    sys.stderr.write(f"error: {escaped(str(error))}\n")
-    return code
+    """Run what the config asks for; see :func:`~soma_isaac.pipelines.single_run.run_single` for exit codes."""
+    return run_single(config, CharacterFitConfig, lambda settings: report_lines(fit_character(settings)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.batch.names import escaped
-from soma_isaac.errors import InputRejected, OutputConflict, SomaError
+from soma_isaac.errors import OutputConflict
 from soma_isaac.pipelines.compare_config import CompareConfig, check_config
-from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object
-from soma_isaac.pipelines.warp_log import hush_warp
+from soma_isaac.pipelines.config import check_command_line
+from soma_isaac.pipelines.single_run import run_single, write_results
 
 if TYPE_CHECKING:
     from soma_isaac.pipelines.compare_pair import Pair
 
-EXIT_INFRASTRUCTURE = 4
-USAGE_ERRORS = (ConfigRefused, InputRejected, OutputConflict)
 CHUNK = 64
 
 
@@ -134,18 +129,11 @@ def compare(config: CompareConfig) -> CompareReport:
 
 
 def _write(files: dict[Path, bytes], config: CompareConfig) -> None:
-    """Write all files or none."""
-    from soma_isaac.formats.atomic import write_file
-
     inputs = {Path(path or "").expanduser().resolve() for path in (config.source, config.result)}
-    for path, data in files.items():
-        if path.resolve() in inputs or (os.path.lexists(path) and (path.is_symlink() or not path.is_file())):
-            raise OutputConflict(f"{str(path)!r} is an input, a folder or a link; name another output.dir=")
-        if path.is_file() and path.read_bytes() != data and not config.replace:
-            raise OutputConflict(f"{str(path)!r} exists with other bytes; name another output.dir= or add replace=true")
-    for path, data in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, data)
+    for path in files:
+        if path.resolve() in inputs:
+            raise OutputConflict(f"{str(path)!r} is an input; name another output.dir=")
+    write_results(list(files.items()), config.replace)
 
 
 def compare_command_line(arguments: Sequence[str]) -> None:
@@ -154,25 +142,12 @@ def compare_command_line(arguments: Sequence[str]) -> None:
 
 
 def compare_command(config: DictConfig) -> int:
-    """Run what the config asks for; one line on stdout, errors on stderr.
+    """Run what the config asks for; see :func:`~soma_isaac.pipelines.single_run.run_single` for exit codes."""
+    return run_single(config, CompareConfig, lambda settings: [_line(compare(settings))])
 
-    Returns:
-        0 done, 2 usage, input or output refused, 4 infrastructure.
-    """
-    hush_warp()
-    try:
-        report = compare(config_object(config, CompareConfig))
-    except USAGE_ERRORS as error:
-        return _refuse(error, EXIT_USAGE)
-    except (SomaError, OSError) as error:
-        return _refuse(error, EXIT_INFRASTRUCTURE)
-    sys.stdout.write(
-        f"{escaped(str(report.files[0]))}: {1e3 * report.mean:.2f} mm in the mean, {1e3 * report.worst_frame_mean:.2f} "
-        f"mm in frame {report.worst_frame}, {1e3 * report.largest:.1f} mm at the worst vertex ({report.way})\n"
+
+def _line(report: CompareReport) -> str:
+    return (
+        f"{report.files[0]}: {1e3 * report.mean:.2f} mm in the mean, {1e3 * report.worst_frame_mean:.2f} "
+        f"mm in frame {report.worst_frame}, {1e3 * report.largest:.1f} mm at the worst vertex ({report.way})"
     )
-    return 0
-
-
-def _refuse(error: Exception, code: int) -> int:
-    sys.stderr.write(f"error: {escaped(str(error))}\n")
-    return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.errors import InputRejected, MissingDependency, OutputConflict, SomaError
-from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object, nearest
+from soma_isaac.errors import InputRejected, MissingDependency
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line, nearest
+from soma_isaac.pipelines.single_run import run_single
 
-EXIT_INFRASTRUCTURE = 4
 ENGINES = ("newton", "ovphysx", "kit")
 
 
@@ -175,18 +174,5 @@ def prepare_command_line(arguments: Sequence[str]) -> None:
 
 
 def isaaclab_scene_command(config: DictConfig) -> int:
-    """Run what the config asks for; a line of JSON at the end of stdout, errors on stderr.
-
-    Returns:
-        0 done, 2 usage or input refused, 4 infrastructure.
-    """
-    try:
-        report = run_isaaclab_scene(config_object(config, IsaacLabSceneConfig))
-    except (ConfigRefused, InputRejected, OutputConflict) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_USAGE
-    except (SomaError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_INFRASTRUCTURE
-    sys.stdout.write(json.dumps(asdict(report)) + "\n")
-    return 0
+    """Run what the config asks for, a line of JSON on stdout; exit codes of :func:`.single_run.run_single`."""
+    return run_single(config, IsaacLabSceneConfig, lambda settings: [json.dumps(asdict(run_isaaclab_scene(settings)))])

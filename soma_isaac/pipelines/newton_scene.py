@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.errors import InputRejected, MissingDependency, OutputConflict, SomaError
-from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object, nearest
+from soma_isaac.errors import MissingDependency
+from soma_isaac.pipelines.body_config import check_presets
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.pipelines.warp_log import hush_warp
+from soma_isaac.pipelines.single_run import run_single
 from soma_isaac.rig.skeleton import data_path
 
 if TYPE_CHECKING:
     from soma_isaac.sim import BodyStepper
 
-EXIT_INFRASTRUCTURE = 4
 SUFFIXES = (".usd", ".usda", ".usdc")
 ROBOT_HEIGHT_M = 0.79
 PEOPLE = ("adult_female", "adult_male", "teen", "elder_male")
@@ -80,8 +79,6 @@ def check_config(config: NewtonSceneConfig) -> None:
     Raises:
         ConfigRefused: Names the key, the value and what would be accepted.
     """
-    from soma_isaac.body.identities.presets import preset_names
-
     if Path(config.output).suffix.lower() not in SUFFIXES:
         raise ConfigRefused(f"output: {config.output!r}; name a file that ends in {', '.join(SUFFIXES)}")
     for key, low, high in (("count", 1, 256), ("radius", 0.5, 100.0), ("seconds", 0.01, 600.0), ("dt", 1e-4, 0.02)):
@@ -89,12 +86,7 @@ def check_config(config: NewtonSceneConfig) -> None:
             raise ConfigRefused(f"{key}: {getattr(config, key)!r} is outside {low:g} to {high:g}")
     if not 1.0 <= config.fps <= 1.0 / config.dt:
         raise ConfigRefused(f"fps: {config.fps!r} is outside 1 to {1.0 / config.dt:g}, the steps per second")
-    known = preset_names()
-    for name in config.presets:
-        if name not in known:
-            raise ConfigRefused(f"presets: unknown body {name!r}; {nearest(name, known)}")
-    if not config.presets:
-        raise ConfigRefused("presets: name at least one body")
+    check_presets(config.presets)
 
 
 def circle(count: int, radius: float) -> np.ndarray:
@@ -228,19 +220,5 @@ def prepare_command_line(arguments: Sequence[str]) -> None:
 
 
 def newton_scene_command(config: DictConfig) -> int:
-    """Run what the config asks for; a line of JSON on stdout, errors on stderr.
-
-    Returns:
-        0 done, 2 usage or input refused, 4 infrastructure.
-    """
-    hush_warp()
-    try:
-        report = run_newton_scene(config_object(config, NewtonSceneConfig))
-    except (ConfigRefused, InputRejected, OutputConflict) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_USAGE
-    except (SomaError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_INFRASTRUCTURE
-    sys.stdout.write(json.dumps(asdict(report)) + "\n")
-    return 0
+    """Run what the config asks for, a line of JSON on stdout; exit codes of :func:`.single_run.run_single`."""
+    return run_single(config, NewtonSceneConfig, lambda settings: [json.dumps(asdict(run_newton_scene(settings)))])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.errors import InputRejected, OutputConflict, SomaError
-from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object, nearest
+from soma_isaac.errors import OutputConflict
+from soma_isaac.pipelines.body_config import check_presets
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.pipelines.warp_log import hush_warp
+from soma_isaac.pipelines.single_run import run_single
 from soma_isaac.rig.skeleton import data_path
 
 if TYPE_CHECKING:
     from soma_isaac.sim.sinks.usd_rig_values import RigMotion, RigShape
 
-EXIT_INFRASTRUCTURE = 4
 SUFFIXES = (".usd", ".usda", ".usdc")
 LODS = ("mid", "low", "xlo")
 PEOPLE = ("adult_female", "adult_male", "teen", "elder_male")
@@ -76,8 +75,6 @@ def check_config(config: StageConfig) -> None:
     Raises:
         ConfigRefused: Names the key, the value and what would be accepted.
     """
-    from soma_isaac.body.identities.presets import preset_names
-
     if Path(config.output).suffix.lower() not in SUFFIXES:
         raise ConfigRefused(f"output: {config.output!r}; name a file that ends in {', '.join(SUFFIXES)}")
     for key, low, high in (("count", 1, 256), ("spacing", 0.0, 100.0)):
@@ -85,12 +82,7 @@ def check_config(config: StageConfig) -> None:
             raise ConfigRefused(f"{key}: {getattr(config, key)!r} is outside {low:g} to {high:g}")
     if config.lod not in LODS:
         raise ConfigRefused(f"lod: {config.lod!r} is none of {', '.join(LODS)}")
-    known = preset_names()
-    for name in config.presets:
-        if name not in known:
-            raise ConfigRefused(f"presets: unknown body {name!r}; {nearest(name, known)}")
-    if not config.presets:
-        raise ConfigRefused("presets: name at least one body")
+    check_presets(config.presets)
 
 
 def write_stage(config: StageConfig) -> StageReport:
@@ -174,19 +166,5 @@ def prepare_command_line(arguments: Sequence[str]) -> None:
 
 
 def stage_command(config: DictConfig) -> int:
-    """Run what the config asks for; a line of JSON on stdout, errors on stderr.
-
-    Returns:
-        0 done, 2 usage, input or output refused, 4 infrastructure.
-    """
-    hush_warp()
-    try:
-        report = write_stage(config_object(config, StageConfig))
-    except (ConfigRefused, InputRejected, OutputConflict) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_USAGE
-    except (SomaError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_INFRASTRUCTURE
-    sys.stdout.write(json.dumps(asdict(report)) + "\n")
-    return 0
+    """Run what the config asks for, a line of JSON on stdout; exit codes of :func:`.single_run.run_single`."""
+    return run_single(config, StageConfig, lambda settings: [json.dumps(asdict(write_stage(settings)))])

@@ -68,8 +68,10 @@ def test_pyproject_lists_every_package():
 
 
 def test_the_repository_data_stays_small():
-    size = sum(path.stat().st_size for path in (ROOT / "data").rglob("*") if path.is_file())
-    assert size <= 12e6
+    sizes = {path.name: path.stat().st_size for path in (ROOT / "data").rglob("*") if path.is_file()}
+    network = sizes.pop("SOMA_pose_network.safetensors")
+    assert network <= 14e6
+    assert sum(sizes.values()) <= 12e6
 
 
 def test_the_wheel_works_alone(tmp_path):

@@ -27,7 +27,8 @@ def test_template_has_the_published_counts_and_fits_the_repository():
     hips = rig.skeleton.index("Hips")
     np.testing.assert_allclose(rig.skeleton.bind_T_world_joint[hips, :3, 3], [0.0, 0.998041, -0.04945], atol=1e-6)
     np.testing.assert_allclose(rig.skeleton.rest_T_world_joint[hips, :3, 3], [0.0, 1.012054, 0.0], atol=1e-6)
-    assert sum(path.stat().st_size for path in RIG.parent.glob("SOMA_*")) < 12e6
+    # the pose network has a limit of its own (tests/learned/test_shipped_network.py)
+    assert sum(path.stat().st_size for path in RIG.parent.glob("SOMA_*") if "pose_network" not in path.name) < 12e6
 
 
 def test_template_loads_in_well_under_a_second():
