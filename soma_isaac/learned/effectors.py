@@ -7,7 +7,7 @@ drops out exactly, so that sets of different sizes share one padded batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -91,6 +91,10 @@ class Effectors:
     def size(self) -> int:
         """Effectors per set N, padding included."""
         return self.kind.shape[1]
+
+    def rows(self, rows: np.ndarray | slice, size: int | None = None) -> Effectors:
+        """Some of the sets, and of these the first ``size`` effectors."""
+        return Effectors(*(getattr(self, each.name)[rows, :size] for each in fields(self)))
 
     @classmethod
     def of(cls, *sets: Sequence[Effector]) -> Effectors:

@@ -18,7 +18,7 @@ from soma_isaac.learned.limits import JointLimits
 from soma_isaac.learned.predictor import StillPose
 from soma_isaac.learned.prior import PosePrior
 from soma_isaac.learned.refine import Refined, effector_residuals, refine_bodies
-from soma_isaac.learned.skeleton import BodyPose, BodySkeleton, body_kinematics
+from soma_isaac.learned.skeleton import BodyPose, body_kinematics
 from soma_isaac.math.so3 import geodesic_angle
 
 MM = 1000.0
@@ -70,17 +70,7 @@ Proposer = Callable[[Effectors, np.ndarray], BodyPose]
 
 def still(rotations: np.ndarray | None = None) -> Proposer:
     """A pose (local rotations [23, 3, 3], the T-pose by default) placed by heading and centroid."""
-    pose = StillPose(rotations)
-
-    def propose(effectors: Effectors, rest_offsets: np.ndarray) -> BodyPose:
-        alike = bool((rest_offsets == rest_offsets[:1]).all())
-        groups = [slice(None)] if alike else [slice(row, row + 1) for row in range(effectors.count)]
-        poses = [pose.predict(rows_of(effectors, rows), BodySkeleton(rest_offsets[rows][0])) for rows in groups]
-        return BodyPose(
-            np.concatenate([each.rotations for each in poses]), np.concatenate([each.root_position for each in poses])
-        )
-
-    return propose
+    return StillPose(rotations).predict_bodies
 
 
 def learned(network: NetworkPredictor) -> Proposer:

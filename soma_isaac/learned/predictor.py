@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from soma_isaac.learned.effectors import POSITION, ROTATION, Effectors
-from soma_isaac.learned.skeleton import BodyPose, BodySkeleton, body_kinematics
+from soma_isaac.learned.skeleton import BODY_JOINT_NAMES, BodyPose, BodySkeleton, body_kinematics, log_bone_ratios
 
 HEADING_OF_ROTATION_M = 0.3
 """A rotation effector says as much about the heading as a position effector this far from the centroid."""
@@ -33,9 +33,14 @@ class StillPose:
 
     def predict(self, effectors: Effectors, skeleton: BodySkeleton) -> BodyPose:
         """The pose with heading and place from :func:`placement`."""
-        positions, world = body_kinematics(self.rotations[None], np.zeros((1, 3)), skeleton.rest_offsets)
-        scale = skeleton.scale
-        turn, centroid, template_centroid = placement(effectors, positions[0] / scale, world[0], scale)
+        return self.predict_bodies(effectors, skeleton.rest_offsets[None])
+
+    def predict_bodies(self, effectors: Effectors, rest_offsets: np.ndarray) -> BodyPose:
+        """The same for bodies of offsets [B, 23, 3] m, or [1, 23, 3] for all sets."""
+        rotations = np.broadcast_to(self.rotations, (len(rest_offsets), 23, 3, 3))
+        positions, world = body_kinematics(rotations, np.zeros((len(rest_offsets), 3)), rest_offsets)
+        scale = np.exp(log_bone_ratios(rest_offsets).mean(axis=1))[:, None]
+        turn, centroid, template_centroid = placement(effectors, positions / scale[..., None], world[0], scale)
         rotations = np.broadcast_to(self.rotations, (effectors.count, 23, 3, 3)).copy()
         rotations[:, 0] = turn @ rotations[:, 0]
         return BodyPose(rotations, centroid - scale * (turn @ template_centroid[..., None])[..., 0])
@@ -55,7 +60,7 @@ def placement(
 
     Args:
         effectors: B sets.
-        template_positions: [23, 3] m joint positions of the template pose.
+        template_positions: [23, 3] or [B, 23, 3] m joint positions of the template pose.
         template_rotations: [23, 3, 3] its world rotations.
         scale: Size of the bodies [B] over that of the template.
 
@@ -65,7 +70,8 @@ def placement(
     """
     weight = effectors.weight * (effectors.kind == POSITION)
     share = (weight / weight.sum(axis=1, keepdims=True))[..., None]
-    template = template_positions[effectors.joint]
+    points = np.broadcast_to(template_positions, (effectors.count, len(BODY_JOINT_NAMES), 3))
+    template = np.take_along_axis(points, effectors.joint[..., None], axis=1)
     centroid, template_centroid = (share * effectors.target).sum(axis=1), (share * template).sum(axis=1)
     have = template - template_centroid[:, None]
     want = (effectors.target - centroid[:, None]) / np.reshape(scale, (-1, 1, 1))

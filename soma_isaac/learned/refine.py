@@ -15,6 +15,7 @@ import numpy as np
 from soma_isaac.errors import InputRejected
 from soma_isaac.learned.effectors import POSITION, Effectors
 from soma_isaac.learned.limits import JointLimits
+from soma_isaac.learned.predictor import StillPose
 from soma_isaac.learned.prior import PosePrior, body_scale, default_prior, steps_between, tangent
 from soma_isaac.learned.rows import JOINTS, TANGENT, Targets, logarithm, pose_state
 from soma_isaac.learned.skeleton import BodyPose, BodySkeleton
@@ -109,6 +110,7 @@ def refine_bodies(
     solution = _solved(problem, prior, None, settings)
     if settings.second_start:
         _start_again(solution, problem, prior, settings)
+        _start_at_rest(solution, problem, pose, effectors, prior, settings)
     if limits is not None:
         _keep_limits(solution, problem, prior, limits, settings)
         solution.local = limits.clamp(solution.local)  # the last 1e-4 rad
@@ -126,6 +128,37 @@ def _start_again(solution: Solution, problem: Problem, prior: PosePrior, setting
     steps = _solved(again, equal, None, settings).step @ equal.factor.T
     again.first = np.linalg.solve(prior.factor, steps.T).T
     _keep_better(solution, missed, cost, again, _solved(again, prior, None, _narrow(settings)))
+
+
+def _start_at_rest(
+    solution: Solution,
+    problem: Problem,
+    pose: BodyPose,
+    effectors: Effectors,
+    prior: PosePrior,
+    settings: RefineSettings,
+) -> None:
+    """Where a target is missed even so, forget the proposal: begin at the T-pose and stay near it; the targets decide.
+
+    The proposal is then all but impossible under what is asked, or lies behind a stretched limb.
+    """
+    for near in (prior, default_prior()):
+        missed = _missed(problem, _cost(problem, solution)[0])
+        if not len(missed):
+            return
+        asked, offsets = effectors.rows(missed), problem.offsets[missed]
+        again = _problem(StillPose().predict_bodies(asked, offsets), asked, offsets, settings)
+        second = _solved(again, near, None, settings)
+        proposed = BodyPose(pose.rotations[missed], pose.root_position[missed])
+        steps = steps_between(proposed, BodyPose(second.local, second.root), offsets)
+        second.step = np.linalg.solve(prior.factor, steps.T).T
+        closer = _off_target(again, second) < _off_target(problem.take(missed), solution.take(missed))
+        solution.put(missed[closer], second.take(closer))
+
+
+def _off_target(problem: Problem, solution: Solution) -> np.ndarray:
+    """The effectors' part [B] of the sum."""
+    return _cost(problem, solution)[1] - np.square(solution.step).sum(axis=1)
 
 
 def _missed(problem: Problem, residual: np.ndarray) -> np.ndarray:
