@@ -138,12 +138,14 @@ def _start_at_rest(
     prior: PosePrior,
     settings: RefineSettings,
 ) -> None:
-    """Where a target is missed even so, forget the proposal: begin at the T-pose and stay near it; the targets decide.
+    """Where an exact target is missed even so, forget the proposal: begin at the T-pose, stay near it, targets decide.
 
-    The proposal is then all but impossible under what is asked, or lies behind a stretched limb.
+    The proposal is then all but impossible under what is asked, or lies behind a stretched limb. Uncertain targets
+    are no reason for that: they may well be wrong.
     """
     for near in (prior, default_prior()):
-        missed = _missed(problem, _cost(problem, solution)[0])
+        residual = np.where(problem.deviation <= settings.tiny, _cost(problem, solution)[0], 0.0)
+        missed = _missed(problem, residual)
         if not len(missed):
             return
         asked, offsets = effectors.rows(missed), problem.offsets[missed]
