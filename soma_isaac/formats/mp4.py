@@ -86,7 +86,9 @@ def _encode(av: Any, container: Any, pictures: Iterable[np.ndarray], rate: Fract
 
 
 def _stream(container: Any, shape: tuple[int, int, int], rate: Fraction) -> Any:
-    stream = container.add_stream("libx264", rate=rate, options={"crf": QUALITY, "preset": "medium"})
+    # With x264's macroblock tree small pictures gave other bytes from run to run (not with its assembly off).
+    options = {"crf": QUALITY, "preset": "medium", "mbtree": "0"}
+    stream = container.add_stream("libx264", rate=rate, options=options)
     stream.height, stream.width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
