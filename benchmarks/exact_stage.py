@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soma_isaac.learned.evaluation import PoseTest, Proposer, rows_of, still
+from soma_isaac.learned.evaluation import PoseTest, Proposer, still
 from soma_isaac.learned.fixed_draws import FixedDraws
 from soma_isaac.learned.limits import JointLimits
 from soma_isaac.learned.pose_tests import pose_test
@@ -48,7 +48,7 @@ def milliseconds_alone(test: PoseTest, proposed: BodyPose, prior: PosePrior | No
         one = slice(row, row + 1)
         pose = BodyPose(proposed.rotations[one], proposed.root_position[one])
         used = int((test.effectors.weight[row] > 0).sum())
-        asked, best = rows_of(test.effectors, one, used), np.inf
+        asked, best = test.effectors.rows(one, used), np.inf
         for _ in range(3):
             begin = time.process_time()
             refine_bodies(pose, asked, test.rest_offsets[one], prior=prior)

@@ -25,7 +25,6 @@ from learned_ik_report import renew_section
 from soma_isaac.errors import SomaError
 from soma_isaac.formats.pose_network import read_pose_network
 from soma_isaac.learned.effectors import Effectors
-from soma_isaac.learned.evaluation import rows_of
 from soma_isaac.learned.fixed_draws import FixedDraws
 from soma_isaac.learned.pose_tests import pose_test
 from soma_isaac.learned.poser import WEIGHTS, NetworkPoser
@@ -67,8 +66,8 @@ def main(arguments: list[str]) -> int:
     lines = [f"weights {file.digest[:12]}, width {file.card['network']['width']}; median, mean, 95th percentile:"]
     for ask in ("six", "noisy"):
         asked = pose_test(test, draws, 0, ask).effectors
-        single = [rows_of(asked, slice(row, row + 1)) for row in range(config.poses)]
-        many = rows_of(asked, np.arange(BATCH) % asked.count)
+        single = [asked.rows(slice(row, row + 1)) for row in range(config.poses)]
+        many = asked.rows(np.arange(BATCH) % asked.count)
         network = times(single, partial(posers["limits"].network.predict, skeleton=skeleton))
         lines.append(f"{ask}, network alone, one pose: {shown(network)}")
         for name, poser in posers.items():

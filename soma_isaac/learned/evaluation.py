@@ -122,7 +122,7 @@ def measure(test: PoseTest, contestant: Contestant) -> PoseFigures:
     shapes = {name: test.effectors.kind.shape if name in ("before", "after") else (count,) for name in FIGURES}
     figures = {name: np.zeros(shape) for name, shape in shapes.items()}
     for rows, size in _by_size(test.effectors):
-        effectors, offsets = rows_of(test.effectors, rows, size), test.rest_offsets[rows]
+        effectors, offsets = test.effectors.rows(rows, size), test.rest_offsets[rows]
         truth = BodyPose(test.truth.rotations[rows], test.truth.root_position[rows])
         found = compare(truth, contestant(effectors, offsets), effectors, offsets)
         for name in FIGURES:
@@ -199,11 +199,6 @@ def by_count(test: PoseTest, figures: PoseFigures) -> dict[int, tuple[int, float
         int(size): (int((sizes == size).sum()), float(figures.root_aligned[sizes == size].mean() * MM))
         for size in np.unique(sizes)
     }
-
-
-def rows_of(effectors: Effectors, rows: np.ndarray | slice, size: int | None = None) -> Effectors:
-    """Some of the sets, and of these the first ``size`` effectors."""
-    return Effectors(*(getattr(effectors, each.name)[rows, :size] for each in fields(effectors)))
 
 
 def _by_size(effectors: Effectors) -> Iterator[tuple[np.ndarray, int]]:

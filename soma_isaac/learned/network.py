@@ -114,9 +114,14 @@ def canonical(effectors: EffectorTensors, ratios: Tensor, template: Template, en
     known = length > 1e-9
     c = torch.where(known, cosine / length.clamp_min(1e-9), torch.ones_like(length))
     s = torch.where(known, sine / length.clamp_min(1e-9), torch.zeros_like(length))
-    zero, one = torch.zeros_like(c), torch.ones_like(c)
-    turn = torch.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).reshape(count, 3, 3)
-    return Canonical(turn, centroid, scale)
+    return Canonical(turn_about_y(c, s), centroid, scale)
+
+
+def turn_about_y(cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotations [..., 3, 3] about +Y by the angles of the unit vectors (cosine, sine) [...]."""
+    zero, one = torch.zeros_like(cosine), torch.ones_like(cosine)
+    rows = [cosine, zero, sine, zero, one, zero, -sine, zero, cosine]
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
 def tokens(effectors: EffectorTensors, frame: Canonical, squash: bool) -> Tensor:

@@ -19,7 +19,15 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.formats.atomic import write_file
 from soma_isaac.learned.augmentation import vary
 from soma_isaac.learned.losses import full_loss, paper_loss
-from soma_isaac.learned.network import EffectorTensors, NetworkConfig, PoseNetwork, Prediction, initialise, kinematics
+from soma_isaac.learned.network import (
+    EffectorTensors,
+    NetworkConfig,
+    PoseNetwork,
+    Prediction,
+    initialise,
+    kinematics,
+    turn_about_y,
+)
 from soma_isaac.learned.poses import PoseSet
 from soma_isaac.learned.recipes import Recipe
 from soma_isaac.learned.sampler import random_offsets, random_sets, six_points
@@ -129,7 +137,9 @@ class Trainer:
         rotations = vary(self._poses, chosen, generator) if recipe.vary else self._poses[chosen]
         if recipe.turn:
             angle = 2 * math.pi * torch.rand(recipe.batch, generator=generator, device=self.device)
-            rotations = torch.cat([(_about_y(angle) @ rotations[:, 0])[:, None], rotations[:, 1:]], dim=1)
+            rotations = torch.cat(
+                [(turn_about_y(angle.cos(), angle.sin()) @ rotations[:, 0])[:, None], rotations[:, 1:]], dim=1
+            )
         offsets = self._template.expand(recipe.batch, -1, -1)
         if recipe.morph:
             offsets = random_offsets(self._template, recipe.batch, generator)
@@ -232,8 +242,3 @@ def _optimizers(network: PoseNetwork, recipe: Recipe) -> Iterator[torch.optim.Op
     yield torch.optim.AdamW(rest, lr=recipe.learning_rate, weight_decay=0.01)
     # Muon orthogonalises the step of each hidden matrix; scaled so that its entries are as large as AdamW's.
     yield torch.optim.Muon(hidden, lr=recipe.muon_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-
-
-def _about_y(angle: Tensor) -> Tensor:
-    c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-    return torch.stack([c, zero, s, zero, one, zero, -s, zero, c], dim=-1).unflatten(-1, (3, 3))
