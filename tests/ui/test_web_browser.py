@@ -75,6 +75,17 @@ class Visitor:
     def until_it_differs(self, before, share=0.01):
         self.until(lambda: changed(before, self.look()) > share)
 
+    def look_once_settled(self):
+        """The scene, once two looks in a row show the same."""
+        looks = [self.look()]
+
+        def settled():
+            looks.append(self.look())
+            return changed(looks[-2], looks[-1]) < 0.001
+
+        self.until(settled)
+        return looks[-1]
+
     def row(self, label):
         return self.tab.locator(f"xpath=//label[normalize-space()='{label}']/ancestor::div[2]")
 
@@ -111,8 +122,18 @@ class Visitor:
 
 
 def changed(before, after):
-    """Share of pixels that differ visibly."""
-    return float((np.abs(before - after).max(axis=2) > 24).mean())
+    """Share of the picture that differs visibly.
+
+    Means over blocks: where drawing is slow the page draws fewer pixels, which moves every edge by a part of one.
+    """
+    apart = blocks(after) - blocks(before)
+    return float((np.abs(apart).max(axis=2) > 24).mean())
+
+
+def blocks(image, side=5):
+    """[H / side, W / side, 3] means."""
+    height, width = (length // side for length in image.shape[:2])
+    return image[: height * side, : width * side].reshape(height, side, width, side, 3).mean(axis=(1, 3))
 
 
 @pytest.fixture(scope="module")
@@ -145,18 +166,19 @@ def visitor(browser, page):
 
 
 def test_a_body_is_seen_and_a_dragged_slider_changes_it(visitor, page):
-    before = visitor.look()
+    before = visitor.look_once_settled()
     visitor.keep("preview_body")
     visitor.choose("Model", "soma")
     visitor.row("component 0").wait_for()
-    first = visitor.look()
+    visitor.until_it_differs(before)  # the sliders may come first
+    first = visitor.look_once_settled()
     visitor.drag("component 0", 0.05)
-    visitor.until_it_differs(first)
+    visitor.until_it_differs(first, share=0.03)
     assert page.presenter.state.body.coefficients[0] < -2.0
     visitor.keep("preview_slider")
-    assert changed(before, visitor.look()) > 0.01
     visitor.press("Reset shape")
-    visitor.until(lambda: changed(first, visitor.look()) < 0.005)
+    visitor.until(lambda: changed(first, visitor.look()) < 0.003)
+    assert page.presenter.state.body.coefficients is None
 
 
 def test_a_clip_plays_and_can_be_scrubbed(visitor, page):
