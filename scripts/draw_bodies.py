@@ -1,11 +1,13 @@
-"""Draw the pictures of docs/bodies.md: python scripts/draw_bodies.py [FOLDER]."""
+"""Draw the pictures of docs/bodies.md."""
 
-import sys
+import argparse
 from pathlib import Path
 
 from soma_isaac.pipelines.body_pictures import BodyPicturesConfig, draw_body_pictures
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[1] / "docs" / "pictures"
-    for path in draw_body_pictures(BodyPicturesConfig(folder)):
+    pictures = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=pictures, help="where to; docs/pictures by default")
+    for path in draw_body_pictures(BodyPicturesConfig(parser.parse_args().folder)):
         print(path)

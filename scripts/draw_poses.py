@@ -1,13 +1,16 @@
-"""Draw the pictures of docs/posing.md: python scripts/draw_poses.py [FOLDER [NETWORK.safetensors | still]]."""
+"""Draw the pictures of docs/posing.md."""
 
-import sys
+import argparse
 from pathlib import Path
 
 from soma_isaac.pipelines.pose_sheet import write_pose_sheet
 from soma_isaac.pipelines.repair_pictures import write_repair_sheet
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[1] / "docs" / "pictures"
-    network = sys.argv[2] if len(sys.argv) > 2 else None
-    print("\n".join(write_pose_sheet(folder / "posing.png", network)))
-    print("\n".join(write_repair_sheet(folder / "posing_repair.png", network)))
+    pictures = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=pictures, help="where to; docs/pictures by default")
+    parser.add_argument("network", nargs="?", help="weights (.safetensors), or still for none; ours by default")
+    arguments = parser.parse_args()
+    print("\n".join(write_pose_sheet(arguments.folder / "posing.png", arguments.network)))
+    print("\n".join(write_repair_sheet(arguments.folder / "posing_repair.png", arguments.network)))

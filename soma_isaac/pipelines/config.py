@@ -18,6 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from soma_isaac.batch.names import escaped
 from soma_isaac.errors import SomaError
+from soma_isaac.pipelines.command_help import HELP_FLAGS, help_text
+from soma_isaac.rig.skeleton import data_path
 
 EXIT_USAGE = 2
 
@@ -110,11 +112,20 @@ def config_yaml(config: object, digest: str) -> bytes:
 
 
 def check_command_line(name: str, schema: type, arguments: Sequence[str]) -> None:
-    """Register ``schema`` as ``name`` and check the arguments before Hydra sees them.
+    """Register ``schema`` as ``name`` and check the arguments before Hydra sees them; ``--help`` is answered here.
+
+    Args:
+        name: ``NAME_schema``; the command's defaults and examples are in ``config/NAME.yaml``.
+        schema: Dataclass of the command.
+        arguments: The command line without the program's name.
 
     Raises:
-        SystemExit: With 2, after one line on stderr, where an argument is wrong.
+        SystemExit: With 2, after one line on stderr, where an argument is wrong; with 0 after the help.
     """
+    if any(flag in arguments for flag in HELP_FLAGS):
+        file = data_path("").parent / "config" / f"{name.removesuffix('_schema')}.yaml"
+        sys.stdout.write(help_text(schema, file, getattr(sys.modules["__main__"], "__doc__", None) or ""))
+        raise SystemExit(0)
     register_schema(name, schema)
     try:
         check_overrides(arguments, schema)

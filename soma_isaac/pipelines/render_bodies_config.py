@@ -52,10 +52,10 @@ class RenderBodiesConfig(FolderRunConfig):
             ``source.up_axis`` say what the files do not.)
         frames: Frames per scene.
         fps: Frames per second of the clips' time.
-        camera: ``front``, ``turn``, ``orbitN`` or ``randomN``.
+        camera: ``front``, ``turn`` (one that goes once around), ``orbitN`` (N around the scene) or ``randomN``.
         vertical_fov: Field of view [rad].
         size: Width and height of a picture in pixels.
-        outputs: What to write, of ``OUTPUTS``.
+        outputs: What to write, any of ``rgb``, ``depth``, ``normals``, ``parts``, ``instances``, ``annotations``.
         renderer: ``raycast`` (the package's own), ``newton`` (the extra of that name) or ``isaac`` (inside Isaac Sim).
         video: Make an MP4 of every scene and camera from its pictures (the extra ``video``).
         seed: Decides everything that is left to chance.

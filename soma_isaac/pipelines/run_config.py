@@ -21,7 +21,8 @@ class SourceConfig:
     """Where the motions are.
 
     Attributes:
-        path: A folder, searched to the bottom, or one file; ``null`` for the bundled clips.
+        path: A folder, searched to the bottom, or one file. For ``null`` ``prepare_g1_refs.py`` takes the bundled
+            clips; ``convert.py`` needs it; ``render_bodies.py`` has ``motion`` instead.
         fps: Frame rate [Hz] of the sources, for files that do not say it; it wins where they do.
         up_axis: ``y`` or ``z`` where it is known; ``null`` lets AMASS and SOMA files be judged by their content.
     """

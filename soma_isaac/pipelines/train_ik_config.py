@@ -16,6 +16,7 @@ RecipeConfig = make_dataclass(
     "RecipeConfig",
     # typing's own form: omegaconf reads it, and the fields are made from values
     [(each.name, Optional[get_type_hints(Recipe)[each.name]], None) for each in fields(Recipe)],  # noqa: UP045
+    namespace={"__doc__": Recipe.__doc__},  # --help shows it
 )
 """The fields of :class:`~soma_isaac.learned.recipes.Recipe`; ``null`` leaves what the preset says."""
 
