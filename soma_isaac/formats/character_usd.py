@@ -10,7 +10,7 @@ from pxr import Sdf
 from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.formats.character_skeleton import MAX_JOINTS, CharacterSkeleton, world_matrices
 from soma_isaac.formats.rig_usd import read_layer, walk_prims
-from soma_isaac.formats.rig_usd_values import MATRICES, TOKENS, attribute_default
+from soma_isaac.formats.rig_usd_values import MATRICES, TOKENS, attribute_default, nearest_ancestors
 
 
 def read_usd_character(path: Path) -> CharacterSkeleton:
@@ -48,8 +48,7 @@ def _metres_per_unit(layer: Sdf.Layer) -> float | None:
 def _skeleton(paths: tuple[str, ...], prim: Sdf.PrimSpec, metres_per_unit: float | None) -> CharacterSkeleton:
     if len(paths) > MAX_JOINTS or len(set(paths)) != len(paths):
         raise InputRejected(f"lists {len(paths)} joints, some twice or more than {MAX_JOINTS}")
-    position = {path: joint for joint, path in enumerate(paths)}
-    parents = np.array([_parent(path, position) for path in paths])
+    parents = np.array(nearest_ancestors(paths))
     for name in ("restTransforms", "bindTransforms"):
         value = attribute_default(prim, name, MATRICES)
         if value is None:
@@ -62,11 +61,3 @@ def _skeleton(paths: tuple[str, ...], prim: Sdf.PrimSpec, metres_per_unit: float
         names = tuple(path.rsplit("/", 1)[-1] for path in paths)
         return CharacterSkeleton(names, parents, world[:, :3, 3], metres_per_unit, name)
     raise InputRejected(f"skeleton {prim.name} has neither restTransforms nor bindTransforms")
-
-
-def _parent(path: str, position: dict[str, int]) -> int:
-    while "/" in path:
-        path = path.rsplit("/", 1)[0]
-        if path in position:
-            return position[path]
-    return -1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +146,11 @@ def _same_rate(value: object, fps: float) -> bool:
         return abs(parse_fps(value, "") - fps) <= 1e-6 * fps
     except InputRejected:
         return False
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that occur more than once, in order of their first use."""
+    return [name for name, uses in Counter(names).items() if uses > 1]
 
 
 def require_frames(count: int, path: str | None, limits: ReadLimits = DEFAULT_LIMITS) -> None:

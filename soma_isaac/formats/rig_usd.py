@@ -15,8 +15,9 @@ import numpy as np
 from pxr import Sdf, Tf
 
 from soma_isaac.errors import InputRejected, RigMismatch
+from soma_isaac.formats.guard import repeated
 from soma_isaac.formats.rig_usd_mesh import read_skinned_mesh, skin_mesh_specs
-from soma_isaac.formats.rig_usd_values import MATRICES, TOKENS, attribute_default, check_nesting
+from soma_isaac.formats.rig_usd_values import MATRICES, TOKENS, attribute_default, check_nesting, nearest_ancestors
 from soma_isaac.formats.twist_sidecar import TwistSidecar, read_twist_sidecar
 from soma_isaac.math.arrays import check_rotations
 from soma_isaac.rig.rig import Rig
@@ -151,12 +152,11 @@ def _skeleton(prim: Sdf.PrimSpec, metres_per_unit: float) -> tuple[tuple[str, ..
     paths = tuple(str(path) for path in attribute_default(prim, "joints", TOKENS) or ())
     if not paths:
         raise RigMismatch(f"skeleton {prim.name} lists no joints")
-    position = {path: joint for joint, path in enumerate(paths)}
     names = tuple(path.rsplit("/", 1)[-1] for path in paths)
-    if len(set(names)) != len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise RigMismatch(f"joint name {repeated!r} occurs more than once")
-    parents = np.array([_nearest_ancestor(path, position) for path in paths])
+    twice = repeated(names)
+    if twice:
+        raise RigMismatch(f"joint name {twice[0]!r} occurs more than once")
+    parents = np.array(nearest_ancestors(paths))
     if (parents < 0).sum() != 1 or parents[0] >= 0:
         raise RigMismatch("the first joint must be the only root")
     if any(parent >= joint for joint, parent in enumerate(parents)):
@@ -169,14 +169,6 @@ def _skeleton(prim: Sdf.PrimSpec, metres_per_unit: float) -> tuple[tuple[str, ..
         if parent >= 0:
             rest[joint] = rest[parent] @ rest_local[joint]
     return paths, Skeleton(names, parents, bind, rest)
-
-
-def _nearest_ancestor(path: str, position: dict[str, int]) -> int:
-    while "/" in path:
-        path = path.rsplit("/", 1)[0]
-        if path in position:
-            return position[path]
-    return -1
 
 
 def _transforms(prim: Sdf.PrimSpec, name: str, count: int, metres_per_unit: float) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,3 +57,20 @@ def attribute_default(prim: Sdf.PrimSpec, name: str, types: tuple[str, ...]) -> 
     if str(spec.typeName) not in types:
         raise RigMismatch(f"{name} of {prim.name} is declared as {spec.typeName}, expected {' or '.join(types)}")
     return value
+
+
+def nearest_ancestors(paths: Sequence[str]) -> list[int]:
+    """For each of J different joint paths, which of the others is the longest one above it; -1 where none is.
+
+    In the order of their parts a path stands right behind what lies above it, so that one walk with the chain down to
+    the last path finds all: no path is cut part by part, which takes forever where somebody nests a million.
+    """
+    parts = [path.split("/") for path in paths]
+    ancestors = [-1] * len(paths)
+    chain: list[int] = []
+    for joint in sorted(range(len(paths)), key=parts.__getitem__):
+        while chain and parts[joint][: len(parts[chain[-1]])] != parts[chain[-1]]:
+            chain.pop()
+        ancestors[joint] = chain[-1] if chain else -1
+        chain.append(joint)
+    return ancestors

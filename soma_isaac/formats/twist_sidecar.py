@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from soma_isaac.errors import InputRejected
+from soma_isaac.formats.guard import repeated
 from soma_isaac.rig.twist import TWIST_MODES, TwistSegment, TwistTable
 
 MAX_SIDECAR_BYTES = 8 << 20
@@ -89,8 +90,9 @@ def _unique_names(values: Iterable[Any], what: str) -> tuple[str, ...]:
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong or not names:
         raise InputRejected(f"{what} must be a list of names" + (f", not {wrong[0]!r}" if wrong else ""))
-    if len(set(names)) != len(names):
-        raise InputRejected(f"{what} repeats {next(name for name in names if names.count(name) > 1)!r}")
+    twice = repeated(names)
+    if twice:
+        raise InputRejected(f"{what} repeats {twice[0]!r}")
     return names
 
 

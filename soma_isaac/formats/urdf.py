@@ -23,6 +23,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from soma_isaac.errors import InputRejected
+from soma_isaac.formats.guard import repeated
 from soma_isaac.math.arrays import frozen_array
 
 MAX_BYTES = 4 << 20
@@ -196,7 +197,7 @@ def read_urdf(data: bytes, source: str | None = None) -> Urdf:
     except InputRejected as error:
         raise InputRejected(error.reason, source) from error
     for what, names in (("link", [x.name for x in links]), ("joint", [x.name for x in joints])):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(repeated(names))
         if twice:
             raise InputRejected(f"{what} names are used twice: {', '.join(twice)}", source)
     if not links:
