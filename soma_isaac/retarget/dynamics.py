@@ -12,7 +12,7 @@ zero moment point (Vukobratovic and Borovac, "Zero-moment point - thirty five ye
 the wrench only if it lies in the convex hull of what they touch. What the ground gives is then divided over the feet
 (``retarget.support.share_load``) and carried back to the joints, ``tau = tau_rnea - sum_i J_i^T w_i``.
 
-Accelerations. Velocities are those of the clip (``retarget.clip``: the mean of the two steps around a frame).
+Accelerations. Velocities are those of the clip (``motion.robot_clip``: the mean of the two steps around a frame).
 Accelerations are second differences (for the root's rotation, of world-frame steps on SO(3)), which belong to these
 velocities: the central difference of the velocities is their (1, 2, 1) / 4 average. Differentiating twice multiplies
 noise by the square of its frequency, so they are then smoothed with a Gaussian in time, without delay, whose gain is

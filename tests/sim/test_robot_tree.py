@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from soma_isaac.errors import InputRejected, RigMismatch
 from soma_isaac.formats.urdf import read_urdf
+from soma_isaac.motion.robot_clip import body_poses, body_twists
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.sim.robot_tree import robot_tree
 
@@ -17,7 +19,7 @@ def tree():
     return robot_tree(read_urdf((data_path("g1") / "g1_29dof.urdf").read_bytes()))
 
 
-def test_a_motion_becomes_the_clip_that_pinocchio_makes_of_it(tree):
+def test_a_motion_becomes_the_clip_that_retargeting_makes_of_it(tree):
     pytest.importorskip("pinocchio", reason="needs the retarget extra")
     from dataclasses import fields, replace
 
@@ -50,14 +52,24 @@ def test_links_come_depth_first_and_twists_are_what_positions_do(tree):
     rng = np.random.default_rng(2)
     pos, vel, spin = rng.normal(size=(1, 29)), rng.normal(size=(1, 29)), rng.normal(size=(1, 3))
     root_vel, step = rng.normal(size=(1, 3)), 1e-6
-    from soma_isaac.math.so3 import matrix_from_rotvec
 
     def at(time):
-        return tree.poses(root_vel * time, matrix_from_rotvec(spin * time), pos + vel * time)
+        turn = np.roll(Rotation.from_rotvec(spin * time).as_quat(), 1, axis=-1)
+        return body_poses(tree.kinematics, root_vel * time, turn, pos + vel * time)
 
     positions, rotations = at(0.0)
-    linear, _ = tree.twists(positions, rotations, root_vel, spin, vel)
-    assert np.abs(linear - (at(step)[0] - at(-step)[0]) / (2.0 * step)).max() < 1e-6
+    linear, angular = body_twists(tree.kinematics, positions, rotations, root_vel, spin, vel)
+    before, after = at(-step), at(step)
+    assert np.abs(linear - (after[0] - before[0]) / (2.0 * step)).max() < 1e-6
+    turns = Rotation.from_matrix((after[1] @ np.swapaxes(before[1], -1, -2))[0]).as_rotvec() / (2.0 * step)
+    assert np.abs(angular[0] - turns).max() < 1e-6
+
+
+def test_at_rest_all_joints_are_at_zero(tree):
+    positions, rotations = tree.rest_poses()
+    for child, (joint, parent) in enumerate(zip(tree.joints, tree.parents[1:], strict=True), start=1):
+        assert np.allclose(rotations[child], rotations[parent] @ joint.rotation)
+        assert np.allclose(positions[child], positions[parent] + rotations[parent] @ joint.translation)
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,7 @@ def write_robot(stage: Usd.Stage, root: str, tree: RobotTree, *, self_collisions
         self_collisions: Whether its links collide with each other.
         color: Display colour of its shapes.
     """
-    zero = np.zeros((1, len(tree.joints)))
-    positions, rotations = tree.poses(np.zeros((1, 3)), np.eye(3)[None], zero)
-    for link, position, rotation in zip(tree.links, positions[0], rotations[0], strict=True):
+    for link, position, rotation in zip(tree.links, *tree.rest_poses(), strict=True):
         _write_link(stage, f"{root}/{link.name}", link, position, rotation, color)
     # On the root link, not above it: there PhysX would choose the link in the middle of the tree as the root.
     pelvis = stage.GetPrimAtPath(f"{root}/{tree.links[0].name}")

@@ -76,8 +76,8 @@ def spawn_robot_shell(
     stage, prim = _new_prim(prim_path, translation, orientation)
     tree = load_robot_tree(cfg.urdf)
     shell = robot_shell(tree)
-    positions, rotations = tree.poses(np.zeros((1, 3)), np.eye(3)[None], np.zeros((1, len(tree.joints))))
-    points = np.einsum("vij,vj->vi", rotations[0][shell.links], shell.points) + positions[0][shell.links]
+    positions, rotations = tree.rest_poses()
+    points = np.einsum("vij,vj->vi", rotations[shell.links], shell.points) + positions[shell.links]
     _write_visual(stage, prim_path, points, shell.triangles, cfg.color)
     return prim
 
