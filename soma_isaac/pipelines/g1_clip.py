@@ -20,8 +20,9 @@ from soma_isaac.retarget.clip import reference_clip
 from soma_isaac.retarget.details import clip_details
 from soma_isaac.retarget.dynamics import dynamics
 from soma_isaac.retarget.human import human_keypoints
-from soma_isaac.retarget.retargeter import RetargetConfig, retarget_keypoints
+from soma_isaac.retarget.retargeter import retarget_keypoints
 from soma_isaac.retarget.robot import RobotModel, load_robot
+from soma_isaac.retarget.settings import config_with
 from soma_isaac.retarget.two_ways import way_comparison
 
 
@@ -35,7 +36,8 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
 
     Args:
         job: The input; ``settings`` has ``fps`` [Hz], ``source_fps`` [Hz] or None, ``up_axis`` or None,
-            ``robot_urdf`` and its ``robot_digest``, and ``smpl``: the user's SMPL files or None.
+            ``robot_urdf`` and its ``robot_digest``, ``smpl``: the user's SMPL files or None, and ``retarget``: the
+            settings that are not the defaults, if any.
 
     Returns:
         The files that the job names; equal job and input give equal bytes.
@@ -55,13 +57,17 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
         raise InputRejected("the file changed after the run was planned; run again to plan it anew", job.input)
     resampled = resample(motion, job.settings["fps"])
     human = human_keypoints(resampled)
-    robot_motion = retarget_keypoints(human, robot, RetargetConfig())
+    changed = job.settings.get("retarget", {})
+    config = config_with(changed)
+    robot_motion = retarget_keypoints(human, robot, config)
     clip = reference_clip(robot_motion, robot)
     details = clip_details(resampled, human, robot_motion, robot, dynamics(clip, robot))
     if by_joints is not None:
         other = human_keypoints(resample(by_joints, job.settings["fps"]))
-        other_motion = retarget_keypoints(other, robot, RetargetConfig())
+        other_motion = retarget_keypoints(other, robot, config)
         details["comparison"] = way_comparison("by joint rotations", other, other_motion, robot_motion, robot)
+    said = {"retarget": changed} if changed else {}
+    details |= said
     files = {}
     for output in job.outputs:
         folder = output.partition("/")[0]
@@ -69,7 +75,7 @@ def convert_clip(job: ConversionJob) -> ConvertedClip:
             files[output] = json.dumps(details, sort_keys=True, allow_nan=False).encode("ascii") + b"\n"
         else:
             files[output] = reference_clip_bytes(clip, folder)
-    return ConvertedClip(files, {"frames": robot_motion.frame_count, "source_fps": motion.fps})
+    return ConvertedClip(files, {"frames": robot_motion.frame_count, "source_fps": motion.fps} | said)
 
 
 def _motion(job: ConversionJob) -> tuple[SomaMotion, SomaMotion | None]:

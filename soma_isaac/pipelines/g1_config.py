@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from soma_isaac.errors import InputRejected
 from soma_isaac.pipelines.config import ConfigRefused, nearest
 from soma_isaac.pipelines.run_config import (
     FolderRunConfig,
@@ -14,6 +15,7 @@ from soma_isaac.pipelines.run_config import (
     check_run_config,
     details_name,
 )
+from soma_isaac.retarget.settings import RetargetConfig, changed_settings, check_settings
 
 # Repeats what formats.reference_clip.FORMATS says (a test holds them equal), see run_config.MOTION_SUFFIXES.
 FORMAT_SUFFIXES = {"beyondmimic": ".npz", "mjlab": ".npz", "amp": ".npz", "csv": ".csv"}
@@ -39,12 +41,14 @@ class G1RefsConfig(FolderRunConfig):
         formats: Output formats, of ``FORMAT_SUFFIXES``.
         fps: Frame rate [Hz] of the results.
         smpl: The user's SMPL files; AMASS clips are then converted by mesh.
+        retarget: What shapes the robot's motion.
     """
 
     robot: RobotConfig = field(default_factory=RobotConfig)
     formats: list[str] = field(default_factory=lambda: list(FORMAT_SUFFIXES))
     fps: float = 50.0
     smpl: SmplConfig = field(default_factory=SmplConfig)
+    retarget: RetargetConfig = field(default_factory=RetargetConfig)
 
 
 def check_config(config: G1RefsConfig) -> None:
@@ -60,11 +64,27 @@ def check_config(config: G1RefsConfig) -> None:
         raise ConfigRefused(f"formats: name one or more of {', '.join(FORMAT_SUFFIXES)}, each once")
     check_run_config(config)
     check_rate("fps", config.fps)
+    try:
+        check_settings(config.retarget)
+    except InputRejected as error:
+        raise ConfigRefused(f"retarget.{error.reason}") from error
 
 
 def conversion_settings(config: G1RefsConfig) -> dict[str, Any]:
-    """What the bytes of the outputs depend on, without the robot: JSON values for workers and for the digest."""
-    return {"fps": config.fps, "source_fps": config.source.fps, "up_axis": config.source.up_axis}
+    """What the bytes of the outputs depend on, without the robot: JSON values for workers and for the digest.
+
+    ``retarget`` holds what differs from the defaults and is left out where nothing does; the defaults themselves are in
+    the digest of the code.
+    """
+    settings = {"fps": config.fps, "source_fps": config.source.fps, "up_axis": config.source.up_axis}
+    changed = changed_settings(config.retarget)
+    return {**settings, "retarget": changed} if changed else settings
+
+
+def retarget_words(config: G1RefsConfig) -> str:
+    """What the report says of the retargeting."""
+    changed = changed_settings(config.retarget)
+    return ", ".join(f"{part}.{name}={value!r}" for part, values in changed.items() for name, value in values.items())
 
 
 def output_names(relative: str, formats: Sequence[str]) -> tuple[str, ...]:

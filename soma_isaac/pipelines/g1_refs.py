@@ -21,7 +21,7 @@ from soma_isaac.pipelines.folder_run import (
     run_folder,
     states_of,
 )
-from soma_isaac.pipelines.g1_config import G1RefsConfig, check_config, conversion_settings, output_names
+from soma_isaac.pipelines.g1_config import G1RefsConfig, check_config, conversion_settings, output_names, retarget_words
 from soma_isaac.pipelines.run_config import MOTION_SUFFIXES, REFUSED_SUFFIXES, skipped_name
 from soma_isaac.pipelines.smpl_files import MESH_CODE_PARTS, MESH_DATA_FILES, smpl_key, smpl_settings
 from soma_isaac.retarget.pinocchio_model import require_pinocchio
@@ -114,4 +114,6 @@ def _write_report(config: G1RefsConfig, plan: FolderPlan, records: Mapping[str, 
         "Settings": plan.digest[:12],
         "Version": __version__,
     }
+    if words := retarget_words(config):
+        facts["Retargeting"] = words
     return write_g1_report(plan.out, states_of(plan.entries, records), facts, robot_urdf)

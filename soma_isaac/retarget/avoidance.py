@@ -9,24 +9,8 @@ import numpy as np
 from soma_isaac.retarget.collision import pair_distances, segment_closest
 from soma_isaac.retarget.jacobian import BodyPoses, moving_rotations
 from soma_isaac.retarget.robot import RobotModel
+from soma_isaac.retarget.settings import AvoidanceConfig
 from soma_isaac.retarget.tasks import soft_excess
-
-
-@dataclass(frozen=True)
-class AvoidanceConfig:
-    """Self-collision barrier.
-
-    Attributes:
-        weight: Of the excess [1/m].
-        margin: Distance [m] that shapes should keep.
-        softness: Width of the soft onset [m].
-        reach: Pairs further apart than this [m] when last looked at are not considered.
-    """
-
-    weight: float = 60.0
-    margin: float = 0.003
-    softness: float = 0.004
-    reach: float = 0.08
 
 
 @dataclass(frozen=True, eq=False)

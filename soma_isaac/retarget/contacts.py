@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from soma_isaac.retarget.human import HumanKeypoints
+from soma_isaac.retarget.settings import ContactConfig
 
 REFERENCE_STATURE = 1.767
 """Stature [m] of the template body, for which the heights in :class:`ContactConfig` hold; they scale with it."""
@@ -17,31 +18,6 @@ BALL_ABOVE_FLOOR = 0.02
 
 FOOT_HEIGHT = 0.15
 """No ankle of a standing foot is higher above the floor [m, template body]."""
-
-
-@dataclass(frozen=True)
-class ContactConfig:
-    """Thresholds of the contact detector: a phase must be below ``on`` once and lasts while it is below ``off``.
-
-    Attributes:
-        speed_on: [m/s] of the joint.
-        speed_off: [m/s].
-        ball_on: Height [m] of the ball joint above where it is when the person stands, for the template body (1.767 m).
-        ball_off: [m].
-        heel_on: The same of the ankle joint.
-        heel_off: [m].
-        gap: Interruptions shorter than this [s] are closed.
-        shortest: Phases shorter than this [s] are dropped.
-    """
-
-    speed_on: float = 0.30
-    speed_off: float = 0.42
-    ball_on: float = 0.05
-    ball_off: float = 0.06
-    heel_on: float = 0.045
-    heel_off: float = 0.055
-    gap: float = 0.05
-    shortest: float = 0.05
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,25 +15,7 @@ from scipy.ndimage import uniform_filter1d
 
 from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
 from soma_isaac.retarget.contacts import FootContacts, runs
-
-
-@dataclass(frozen=True)
-class FootPlanConfig:
-    """Shape of the foot plan.
-
-    Attributes:
-        blend: Longest time [s] over which a correction fades out after, or grows before, a contact.
-        slide: A contact in which the person's foot drifts further than this [m, robot scale] is not pinned but slides.
-        pivot: A flat contact in which the person's foot turns further than this [rad] keeps turning.
-        clearance: A swinging sole is lifted smoothly when lower than this [m].
-        roll_over: Pitch [rad] at which all weight is on the front or rear edge of the sole.
-    """
-
-    blend: float = 0.2
-    slide: float = 0.12
-    pivot: float = 0.35
-    clearance: float = 0.004
-    roll_over: float = 0.15
+from soma_isaac.retarget.settings import FootPlanConfig
 
 
 @dataclass(frozen=True, eq=False)

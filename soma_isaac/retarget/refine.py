@@ -70,7 +70,7 @@ def _minorant(values: np.ndarray, slope: np.ndarray) -> np.ndarray:
     return np.minimum(forward, backward)
 
 
-def soften(joints: np.ndarray, largest: float, rounds: int = 100) -> np.ndarray:
+def soften(joints: np.ndarray, largest: float, rounds: int = 10_000) -> np.ndarray:
     """Round off corners of a joint path: second differences above ``largest`` [rad per frame squared].
 
     Frames at a corner are averaged with their neighbours, (1, 2, 1) / 4, until it is gone: every new value is a mean of
@@ -79,7 +79,7 @@ def soften(joints: np.ndarray, largest: float, rounds: int = 100) -> np.ndarray:
     Args:
         joints: [T, N] rad.
         largest: Bound on ``|d2 joints|``.
-        rounds: At most so many averages.
+        rounds: At most so many averages; their number grows with the square of the frame rate.
 
     Returns:
         [T, N]; the same array where nothing exceeds the bound.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,29 +10,14 @@ from soma_isaac.math.so3 import continuous_quats
 from soma_isaac.motion.resample import resample
 from soma_isaac.motion.robot import RobotMotion
 from soma_isaac.motion.soma import SomaMotion
-from soma_isaac.retarget.avoidance import AvoidanceConfig
-from soma_isaac.retarget.contacts import ContactConfig
-from soma_isaac.retarget.footplan import FootPlanConfig
 from soma_isaac.retarget.human import HumanKeypoints, human_keypoints
 from soma_isaac.retarget.initial import initial_configuration
 from soma_isaac.retarget.jacobian import Configuration
 from soma_isaac.retarget.refine import join, limit_speed, soften, window_spans
 from soma_isaac.retarget.robot import RobotModel
-from soma_isaac.retarget.solve import ClipSolver, SolverConfig, densify, largest_steps
-from soma_isaac.retarget.targets import ScaleConfig, Targets, build_targets
-from soma_isaac.retarget.tasks import TaskWeights
-
-
-@dataclass(frozen=True)
-class RetargetConfig:
-    """Everything that shapes a retargeted clip; see each part."""
-
-    scale: ScaleConfig = field(default_factory=ScaleConfig)
-    contact: ContactConfig = field(default_factory=ContactConfig)
-    foot_plan: FootPlanConfig = field(default_factory=FootPlanConfig)
-    weights: TaskWeights = field(default_factory=TaskWeights)
-    avoidance: AvoidanceConfig = field(default_factory=AvoidanceConfig)
-    solver: SolverConfig = field(default_factory=SolverConfig)
+from soma_isaac.retarget.settings import RetargetConfig, check_settings
+from soma_isaac.retarget.solve import ClipSolver, densify, largest_steps
+from soma_isaac.retarget.targets import Targets, build_targets
 
 
 def retarget_motion(
@@ -43,15 +28,15 @@ def retarget_motion(
     Args:
         motion: The person, at any rate.
         robot: The robot.
-        config: Weights; the defaults if not given.
+        config: Settings; the defaults if not given.
         fps: Rate [Hz] of the result.
 
     Returns:
         A motion inside the robot's position and velocity limits, standing on z = 0. Equal input gives equal bytes.
 
     Raises:
-        InputRejected: ``fps`` is outside 1 to 1000 Hz.
-        SolveFailed: The clip has no usable solution (only with weights that are not positive).
+        InputRejected: ``fps`` is outside 1 to 1000 Hz, or a setting out of its range.
+        SolveFailed: The clip has no usable solution (never with the default settings).
     """
     return retarget_keypoints(human_keypoints(resample(motion, fps)), robot, config or RetargetConfig())
 
@@ -64,10 +49,15 @@ def retarget_keypoints(
     Args:
         human: Keypoints [T].
         robot: The robot.
-        config: Weights.
+        config: Settings.
         start: [N] rad, joint positions with which the coarse solve begins in every frame; a closed-form guess per frame
             if not given. Where the solve finds the same valley, the result is the same within its tolerance.
+
+    Raises:
+        InputRejected: A setting is out of its range, or the person is no body.
+        SolveFailed: The clip has no usable solution.
     """
+    check_settings(config)
     targets = build_targets(human, robot, config.scale, config.contact, config.foot_plan)
     configuration = _solve(targets, human.fps, robot, config, start)
     return RobotMotion(
@@ -93,7 +83,8 @@ def _solve(
         posture = np.clip(start, robot.lower, robot.upper)
         guess = replace(guess, joint_pos=np.tile(posture, (len(knots), 1)))
     done: Configuration | None = None
-    for first, stop in window_spans(len(knots), config.solver.window // stride, config.solver.overlap // stride):
+    window = max(2, config.solver.window // stride)  # of one knot no two could share any
+    for first, stop in window_spans(len(knots), window, config.solver.overlap // stride):
         begin, end = knots[first], knots[stop - 1] + 1
         part = _solve_window(
             targets.frames(slice(begin, end)),

@@ -7,83 +7,21 @@ limit that the gradient pushes outwards are taken out of the step, and steps are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import maximum_filter1d
 
 from soma_isaac.math.so3 import continuous_quats
-from soma_isaac.retarget.avoidance import Avoidance, AvoidanceConfig, Encounters
+from soma_isaac.retarget.avoidance import Avoidance, Encounters
 from soma_isaac.retarget.jacobian import ROOT_DOF, BodyPoses, Configuration, pose_bodies
 from soma_isaac.retarget.robot import RobotModel
+from soma_isaac.retarget.settings import AvoidanceConfig, SolverConfig, TaskWeights
 from soma_isaac.retarget.smoothing import BandedSystem, Smoothing
 from soma_isaac.retarget.targets import Targets
-from soma_isaac.retarget.tasks import PoseTasks, TaskWeights
+from soma_isaac.retarget.tasks import PoseTasks
 
 BLOCK = 128
 """Frames that are linearised together: their arrays stay in the processor's cache."""
-
-
-@dataclass(frozen=True)
-class SolverConfig:
-    """The solver.
-
-    Attributes:
-        coarse_rate: Rate [Hz] of the first solve, on a subset of the frames.
-        coarse_iterations: Most Gauss-Newton iterations there.
-        free_iterations: How many of them ignore self-collision.
-        fine_iterations: Gauss-Newton iterations at the full rate.
-        cohesion: Weight [1/rad] on the joints' differences between coarse frames in the first coarse iteration. It
-            keeps neighbours in one branch (a shoulder can be turned two ways) while all of them are still far away.
-        cohesion_decay: Factor of that weight from one iteration to the next.
-        tolerance: The coarse solve ends when no coordinate moves further [rad, m].
-        window: Longer clips are solved in windows of about this many frames, so that memory is bounded.
-        overlap: Frames that neighbouring windows share.
-        damping: Least addition to the diagonal of the normal equations.
-        damping_onset: First addition around a frame whose cost has risen.
-        posture: Weight [1/rad] that pulls joints to the posture of rest.
-        limit_rounds: How often per iteration coordinates that would leave their limits are held there and the rest
-            solved again.
-        limit_margin: Distance [rad] kept from position limits.
-        largest_step: Per iteration and coordinate [rad, m].
-        speed_margin: Share of the robot's velocity limits that is used.
-        largest_speed: No joint is faster than this [rad/s], whatever the robot allows.
-        largest_acceleration: No joint accelerates more than this [rad/s^2]; corners of its path are rounded off.
-        speed_onset: Share of the resulting largest speed at which braking begins.
-        brake: Weight [1/rad] of a joint's step beyond that.
-        root_jerk: Standard jerk [m/s^3] of the root that costs as much as one radian of a limb.
-        root_turn_jerk: The same of its rotation [rad/s^3].
-        leg_jerk: Of leg joints [rad/s^3].
-        waist_jerk: Of waist joints [rad/s^3].
-        arm_jerk: Of arm joints [rad/s^3].
-    """
-
-    coarse_rate: float = 12.5
-    coarse_iterations: int = 10
-    free_iterations: int = 3
-    cohesion: float = 3.0
-    cohesion_decay: float = 0.4
-    fine_iterations: int = 2
-    tolerance: float = 3e-4
-    window: int = 1000
-    overlap: int = 120
-    damping: float = 1e-6
-    damping_onset: float = 0.3
-    posture: float = 0.02
-    limit_rounds: int = 2
-    limit_margin: float = 1e-3
-    largest_step: float = 0.4
-    speed_margin: float = 0.98
-    largest_speed: float = 19.5
-    largest_acceleration: float = 1100.0
-    speed_onset: float = 0.8
-    brake: float = 30.0
-    root_jerk: float = 500.0
-    root_turn_jerk: float = 4000.0
-    leg_jerk: float = 48000.0
-    waist_jerk: float = 12000.0
-    arm_jerk: float = 36000.0
 
 
 def largest_steps(robot: RobotModel, config: SolverConfig, fps: float) -> np.ndarray:
@@ -131,8 +69,8 @@ class ClipSolver:
         self.avoidance = Avoidance(robot, avoidance)
         self.smoothing = smoothing_for(robot, config, fps)
         self.bands = self.smoothing.bands(len(targets))
-        self.lower = robot.lower + config.limit_margin
-        self.upper = robot.upper - config.limit_margin
+        margin = np.minimum(config.limit_margin, 0.5 * (robot.upper - robot.lower))  # a joint may hardly move
+        self.lower, self.upper = robot.lower + margin, robot.upper - margin
         self.rest = rest_posture(robot)
         self.largest_steps = largest_steps(robot, config, fps)
         self.damping = np.full(len(targets), config.damping)

@@ -8,11 +8,12 @@ import numpy as np
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
-from soma_isaac.retarget.contacts import ContactConfig, FootContacts, detect_contacts
-from soma_isaac.retarget.footplan import FootPlan, FootPlanConfig, plan_feet
+from soma_isaac.retarget.contacts import FootContacts, detect_contacts
+from soma_isaac.retarget.footplan import FootPlan, plan_feet
 from soma_isaac.retarget.human import KEYPOINT_NAMES, HumanKeypoints
 from soma_isaac.retarget.robot import RobotModel
 from soma_isaac.retarget.scoring_pose import HEAD_OFFSET, ORIENTED, POINT_LINKS, tpose_rotations
+from soma_isaac.retarget.settings import ContactConfig, FootPlanConfig, ScaleConfig
 
 SIDES = ("left", "right")
 
@@ -70,24 +71,6 @@ def robot_sites(robot: RobotModel) -> Sites:
     pos, rot = robot.body_poses(np.zeros((1, 3)), np.array([[1.0, 0.0, 0.0, 0.0]]), zero)
     rest = pos[0, bodies] + np.einsum("pij,pj->pi", rot[0, bodies], offsets)
     return Sites(np.array(bodies), offsets, np.array([robot.body_index(link) for _, link in ORIENTED.values()]), rest)
-
-
-@dataclass(frozen=True)
-class ScaleConfig:
-    """From the person's size to the robot's.
-
-    Attributes:
-        leg_fill: Share of the robot's straight leg that a straight human leg becomes; the rest is reserve for the
-            knees.
-        stance: Share of the robot's wider hips that is added to the distance of the feet, along the pelvis' side: 0
-            keeps the person's scaled steps, 1 the directions of the legs.
-        ankle_turn: Largest turn [rad] of a person's foot against the shank that is believed; more is an error of the
-            data.
-    """
-
-    leg_fill: float = 0.985
-    stance: float = 0.15
-    ankle_turn: float = 1.2
 
 
 @dataclass(frozen=True, eq=False)

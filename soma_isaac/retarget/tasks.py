@@ -18,60 +18,10 @@ from soma_isaac.retarget.jacobian import (
     rotation_jacobian,
 )
 from soma_isaac.retarget.robot import RobotModel
+from soma_isaac.retarget.settings import TaskWeights
 from soma_isaac.retarget.targets import BODIES, POINTS, REACHED, SEGMENTS, SIDES, Targets, robot_sites
 
 GROUND_POINTS = tuple(f"{side}_{point}" for point in ("knee", "elbow", "wrist") for side in SIDES)
-
-
-@dataclass(frozen=True)
-class TaskWeights:
-    """Weights of residuals: a residual of 1 / weight counts as much as one radian of a limb's direction.
-
-    Attributes:
-        hips: Middle of the hips [1/m].
-        foot_planted: Position of a planted foot [1/m].
-        foot_swing: Position of a swinging foot [1/m].
-        sole_flat: Orientation of a flat foot [1/rad].
-        sole_swing: Orientation of any other foot [1/rad].
-        thigh: Direction of a thigh [1/rad].
-        shank: Direction of a shank [1/rad].
-        upper_arm: Direction of an upper arm [1/rad].
-        forearm: Direction of a forearm [1/rad].
-        trunk: Direction of the trunk [1/rad].
-        reach: Place of elbows and wrists relative to the hips [1/m].
-        pelvis: Orientation of the pelvis [1/rad].
-        heading: The part of it about the vertical [1/rad].
-        torso: Orientation of the torso [1/rad].
-        hand: Orientation of a hand [1/rad].
-        bearable: Orientation error [rad] beyond which the cost grows linearly instead of with the square.
-        ground: Knees, elbows and wrists too near the floor, and corners of the soles below it [1/m].
-        ground_radius: Distance of the former that the floor should keep [m].
-        sole_give: Depth [m] from which the latter are pushed up; planted soles are held at zero by their own terms.
-        softness: Width of the soft onset of contact terms [m].
-        settle: Time [s] over which a foot's weights change between swinging and planted.
-    """
-
-    hips: float = 10.0
-    foot_planted: float = 300.0
-    foot_swing: float = 20.0
-    sole_flat: float = 30.0
-    sole_swing: float = 4.0
-    thigh: float = 1.5
-    shank: float = 1.5
-    upper_arm: float = 1.5
-    forearm: float = 1.5
-    trunk: float = 1.5
-    reach: float = 1.5
-    pelvis: float = 3.5
-    heading: float = 8.0
-    torso: float = 5.0
-    hand: float = 2.0
-    bearable: float = 0.5
-    ground: float = 60.0
-    ground_radius: float = 0.05
-    sole_give: float = 0.006
-    softness: float = 0.004
-    settle: float = 0.08
 
 
 @dataclass(frozen=True, eq=False)
