@@ -101,8 +101,8 @@ def check_names(values: Any, known: Collection[str], what: str) -> Mapping[str, 
     return values
 
 
-def numbers(values: Any, shape: tuple[int | None, ...], what: str) -> np.ndarray:
-    """Numbers of a shape, finite.
+def numbers(values: Any, shape: tuple[int | None, ...], what: str, largest: float = np.inf) -> np.ndarray:
+    """Numbers of a shape, finite and from ``-largest`` to ``largest``.
 
     Raises:
         InputRejected: They are none.
@@ -114,16 +114,21 @@ def numbers(values: Any, shape: tuple[int | None, ...], what: str) -> np.ndarray
     if not fits or not np.isfinite(array).all():
         size = " x ".join("N" if each is None else str(each) for each in shape) or "one"
         raise InputRejected(f"{what} is not {size} finite number{'' if size == 'one' else 's'}")
+    if np.abs(array).max(initial=0.0) > largest:
+        raise InputRejected(f"{what} is beyond {largest:g}")
     return array
 
 
-def number(values: Any, what: str) -> float:
-    """One finite number.
+def number(values: Any, what: str, least: float = -np.inf, largest: float = np.inf) -> float:
+    """One finite number from ``least`` to ``largest``.
 
     Raises:
         InputRejected: It is none.
     """
-    return float(numbers(values, (), what))
+    value = float(numbers(values, (), what))
+    if not least <= value <= largest:
+        raise InputRejected(f"{what} is {value:g}, expected {least:g} to {largest:g}")
+    return value
 
 
 _NO_ARRAY = np.full((1,) * 8, np.nan)

@@ -56,7 +56,9 @@ def export_body(config: BodyExportConfig) -> BodyExportReport:
         OSError: The disk refused.
     """
     check_config(config)
-    final = Path(config.output)
+    final = Path(config.output).expanduser()
+    if config.motion is not None and final.resolve() == Path(config.motion).expanduser().resolve():
+        raise OutputConflict(f"{str(final)!r} is the motion itself; name another output")
     motion = _motion(config)
     scale = stride = 1.0
     if final.suffix.lower() == ".npz":
@@ -78,7 +80,7 @@ def _motion(config: BodyExportConfig) -> SomaMotion:
     from soma_isaac.motion.resample import resample
     from soma_isaac.pipelines.motion_in import load_motion
 
-    path = Path(config.motion)
+    path = Path(config.motion).expanduser()
     motion = load_motion(path, source_fps=config.source_fps, name=path.name, up_axis=config.up_axis)
     motion = motion if config.fps is None else resample(motion, config.fps)
     if config.frame is None:

@@ -68,7 +68,7 @@ def fit_character(config: CharacterFitConfig) -> CharacterFitReport:
         raise InputRejected(error.reason, str(source)) from error
     record = fit_record(character, fit, config.model, source.name)
     data = (json.dumps(record, indent=2, allow_nan=False) + "\n").encode("ascii")
-    write_results([(path, data)], config.replace)
+    write_results([(path, data)], config.replace, [source])
     return CharacterFitReport(path, record)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.errors import OutputConflict
 from soma_isaac.pipelines.compare_config import CompareConfig, check_config
 from soma_isaac.pipelines.config import check_command_line
 from soma_isaac.pipelines.single_run import run_single, write_results
@@ -129,11 +128,8 @@ def compare(config: CompareConfig) -> CompareReport:
 
 
 def _write(files: dict[Path, bytes], config: CompareConfig) -> None:
-    inputs = {Path(path or "").expanduser().resolve() for path in (config.source, config.result)}
-    for path in files:
-        if path.resolve() in inputs:
-            raise OutputConflict(f"{str(path)!r} is an input; name another output.dir=")
-    write_results(list(files.items()), config.replace)
+    inputs = [Path(path or "").expanduser() for path in (config.source, config.result)]
+    write_results(list(files.items()), config.replace, inputs)
 
 
 def compare_command_line(arguments: Sequence[str]) -> None:

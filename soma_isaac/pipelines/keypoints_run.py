@@ -77,10 +77,11 @@ def convert(config: KeypointsConfig) -> list[str]:
     from soma_isaac.pipelines.pose_body import file_bones, identity_body
     from soma_isaac.pipelines.poser_choice import choose_poser
 
-    keypoints = read_keypoints(Path(config.keypoints), config.up_axis, config.fps)
+    source = Path(config.keypoints).expanduser()
+    keypoints = read_keypoints(source, config.up_axis, config.fps)
     identity = None
     if config.body.lower().endswith((".npz", ".bvh")):
-        identity = file_bones(Path(config.body))
+        identity = file_bones(Path(config.body).expanduser())
     elif config.body != MEASURED:
         named = None if config.body == "template" else config.body
         identity = identity_body(named=named, lod="xlo").motion_identity
@@ -89,7 +90,7 @@ def convert(config: KeypointsConfig) -> list[str]:
     data = soma_npz_bytes(motion, {"provenance": provenance_array(motion.provenance)})
     return [
         f"{motion.frame_count} frames at {motion.fps:g} Hz; {motion.provenance.notes[-1]}",
-        *write_results([(Path(config.output), data)], config.replace),
+        *write_results([(Path(config.output).expanduser(), data)], config.replace, [source]),
     ]
 
 

@@ -17,7 +17,7 @@ from soma_isaac.learned.skeleton import BODY_JOINT_NAMES
 from soma_isaac.motion.soma import Provenance, SomaMotion
 from soma_isaac.pipelines.config import check_command_line
 from soma_isaac.pipelines.pose_body import ShownBody, bones_body, file_bones, identity_body
-from soma_isaac.pipelines.pose_config import PictureConfig, PoseBodyConfig, PoseConfig, check_config
+from soma_isaac.pipelines.pose_config import PictureConfig, PoseBodyConfig, PoseConfig, check_config, check_picture
 from soma_isaac.pipelines.pose_effectors import NamedPoses, read_poses
 from soma_isaac.pipelines.pose_files import encoded
 from soma_isaac.pipelines.pose_pictures import View, pose_picture
@@ -77,15 +77,17 @@ def pose(config: PoseConfig) -> list[str]:
         OSError: The disk refused.
     """
     check_config(config)
-    source = Path(config.effectors)
+    source = Path(config.effectors).expanduser()
     poses = read_poses(source, config.up_axis)
+    if "png" in config.formats:
+        check_picture(config.picture, len(poses.names))
     poser = choose_poser(config.network, config.limits)
     found = pose_body(chosen_body(config.body), poses, poser, source.name, sha256_of_file(source))
     files = [
-        (Path(config.output) / f"{source.stem}.{name}", _encoded(found, name, config.picture))
+        (Path(config.output).expanduser() / f"{source.stem}.{name}", _encoded(found, name, config.picture))
         for name in dict.fromkeys(config.formats)
     ]
-    return [*residual_lines(found), *write_results(files, config.replace)]
+    return [*residual_lines(found), *write_results(files, config.replace, [source])]
 
 
 def chosen_body(config: PoseBodyConfig) -> ShownBody:
@@ -96,7 +98,7 @@ def chosen_body(config: PoseBodyConfig) -> ShownBody:
         MissingDependency: The identity model needs a package that is not installed.
     """
     if config.bones is not None:
-        path = Path(config.bones)
+        path = Path(config.bones).expanduser()
         return bones_body(file_bones(path), path.stem, config.lod)
     return identity_body(
         config.identity,

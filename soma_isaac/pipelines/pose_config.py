@@ -9,6 +9,8 @@ from soma_isaac.pipelines.config import ConfigRefused, nearest
 
 FORMATS = ("npz", "usda", "usdc", "glb", "png")
 LODS = ("mid", "low", "xlo")
+SHEET_PIXELS = 100_000_000
+"""Of a whole sheet of poses: more than anybody looks at, and 300 MB."""
 
 
 @dataclass
@@ -91,7 +93,7 @@ def check_config(config: PoseConfig) -> None:
     """
     if not config.effectors:
         raise ConfigRefused("effectors: name the YAML or JSON file of what joints shall do")
-    if not config.output or Path(config.output).is_file():
+    if not config.output or Path(config.output).expanduser().is_file():
         raise ConfigRefused(f"output: {config.output!r} is no folder")
     if not config.formats:
         raise ConfigRefused(f"formats: choose some of {', '.join(FORMATS)}")
@@ -104,6 +106,20 @@ def check_config(config: PoseConfig) -> None:
     if len(size) != 2 or not all(32 <= side <= 4096 for side in size) or not 1 <= columns <= 100:
         raise ConfigRefused("picture: size is [width, height] of 32 to 4096 pixels, columns 1 to 100")
     _check_body(config.body)
+
+
+def check_picture(picture: PictureConfig, poses: int) -> None:
+    """Refuse a sheet that is too large.
+
+    Raises:
+        ConfigRefused: Says how many poses fit.
+    """
+    most = SHEET_PIXELS // (picture.size[0] * picture.size[1])
+    if poses > most:
+        raise ConfigRefused(
+            f"formats: a png shows at most {most} poses of {picture.size[0]} x {picture.size[1]} pixels, not {poses}; "
+            "leave it out, or make picture.size= smaller"
+        )
 
 
 def _check_body(body: PoseBodyConfig) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.value_file import check_names, number, numbers, read_values
-from soma_isaac.learned.effectors import Effector, Effectors, look_at, position, rotation
+from soma_isaac.learned.effectors import POSITION, Effector, Effectors, look_at, position, rotation
 from soma_isaac.math.frames import yup_from_zup_points, yup_from_zup_rotations
 from soma_isaac.math.so3 import matrix_from_quat_wxyz, matrix_from_rotvec
 
@@ -19,6 +19,14 @@ KIND_KEYS = ("position", "rotation_deg", "rotation_wxyz", "look_at")
 ENTRY_KEYS = ("joint", *KIND_KEYS, "direction", "tolerance_m", "tolerance_deg", "weight")
 AXES = ("y", "z")
 MOST_POSES = 10_000
+MOST_EFFECTORS = 64
+"""Entries of one pose; sets are padded to the longest."""
+
+LONGEST_NAME = 100
+LARGEST_M, LARGEST_LOOK_M, LARGEST_DEG = 500.0, 1e6, 1e5
+"""How far positions, and targets of look-ats, may lie from the origin, and how far a turn may go."""
+
+LARGEST_TOLERANCE, LARGEST_WEIGHT = 1e3, 1e6
 
 
 @dataclass(frozen=True)
@@ -77,13 +85,24 @@ def poses_of(values: Mapping[str, Any], name: str, up_axis: str | None = None) -
     poses = values["poses"] if "poses" in values else {name: values["effectors"]}
     if not isinstance(poses, Mapping) or not 0 < len(poses) <= MOST_POSES:
         raise InputRejected(f"poses is no mapping of names to 1 to {MOST_POSES} lists of effectors")
-    sets = []
-    for pose, entries in poses.items():
-        if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
-            raise InputRejected(f"pose {pose} is no list of effectors")
-        made = (effectors_of(entry, f"effector {k + 1} of pose {pose}", z_up) for k, entry in enumerate(entries))
-        sets.append(tuple(effector for group in made for effector in group))
-    return NamedPoses(tuple(str(pose) for pose in poses), tuple(sets))
+    named = [(str(name) if isinstance(name, int) else name, entries) for name, entries in poses.items()]
+    return NamedPoses(tuple(name for name, _ in named), tuple(_pose(*each, z_up) for each in named))
+
+
+def _pose(name: Any, entries: Any, z_up: bool) -> tuple[Effector, ...]:
+    """The effectors of one pose."""
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InputRejected(f"a pose is named {str(name)[:20]!r}; take one line of at most {LONGEST_NAME} characters")
+    if not isinstance(entries, Sequence) or isinstance(entries, str) or not 0 < len(entries) <= MOST_EFFECTORS:
+        raise InputRejected(f"pose {name} is no list of 1 to {MOST_EFFECTORS} effectors")
+    made = [
+        effector
+        for k, entry in enumerate(entries)
+        for effector in effectors_of(entry, f"effector {k + 1} of pose {name}", z_up)
+    ]
+    if not any(effector.kind == POSITION and effector.weight > 0.0 for effector in made):
+        raise InputRejected(f"pose {name} has no position with a weight: it would be nowhere")
+    return tuple(made)
 
 
 def axis_of(values: Mapping[str, Any], up_axis: str | None) -> str:
@@ -109,9 +128,14 @@ def effectors_of(entry: Any, what: str, z_up: bool) -> list[Effector]:
         raise InputRejected(f"{what} names no joint")
     if not any(key in entry for key in KIND_KEYS):
         raise InputRejected(f"{what} asks for nothing; give one of {', '.join(KIND_KEYS)}")
-    joint, weight = entry["joint"], number(entry.get("weight", 1.0), f"{what}: weight")
-    metres = number(entry.get("tolerance_m", 0.0), f"{what}: tolerance_m")
-    radians = np.radians(number(entry.get("tolerance_deg", 0.0), f"{what}: tolerance_deg"))
+    joint, weight = entry["joint"], number(entry.get("weight", 1.0), f"{what}: weight", 0.0, LARGEST_WEIGHT)
+    metres, degrees = (
+        number(entry.get(key, 0.0), f"{what}: {key}", 0.0, LARGEST_TOLERANCE)
+        for key in ("tolerance_m", "tolerance_deg")
+    )
+    if 0.0 < weight < 1.0 / LARGEST_WEIGHT:
+        raise InputRejected(f"{what}: weight is {weight:g}; 0 leaves an effector out")
+    radians = np.radians(degrees)
     made = []
     try:
         if "position" in entry:
@@ -129,12 +153,13 @@ def effectors_of(entry: Any, what: str, z_up: bool) -> list[Effector]:
 
 
 def point_of(entry: Mapping[str, Any], key: str, what: str, z_up: bool) -> list[float]:
-    """A point [3], turned to the Y-up world.
+    """A point or direction [3], turned to the Y-up world.
 
     Raises:
-        InputRejected: It is none.
+        InputRejected: It is none, or too far away.
     """
-    point = numbers(entry[key], (3,), f"{what}: {key}")
+    largest = LARGEST_M if key in ("position", "offset") else LARGEST_LOOK_M
+    point = numbers(entry[key], (3,), f"{what}: {key}", largest)
     return (yup_from_zup_points(point) if z_up else point).tolist()
 
 
@@ -147,9 +172,11 @@ def rotation_of(entry: Mapping[str, Any], what: str, z_up: bool) -> np.ndarray |
     if "rotation_deg" in entry and "rotation_wxyz" in entry:
         raise InputRejected(f"{what} gives two rotations; leave out rotation_deg or rotation_wxyz")
     if "rotation_deg" in entry:
-        matrix = matrix_from_rotvec(np.radians(numbers(entry["rotation_deg"], (3,), f"{what}: rotation_deg")))
+        matrix = matrix_from_rotvec(
+            np.radians(numbers(entry["rotation_deg"], (3,), f"{what}: rotation_deg", LARGEST_DEG))
+        )
     elif "rotation_wxyz" in entry:
-        quat = numbers(entry["rotation_wxyz"], (4,), f"{what}: rotation_wxyz")
+        quat = numbers(entry["rotation_wxyz"], (4,), f"{what}: rotation_wxyz", 1e6)
         if np.linalg.norm(quat) < 1e-6:
             raise InputRejected(f"{what}: rotation_wxyz has no length")
         matrix = matrix_from_quat_wxyz(quat)

@@ -23,5 +23,5 @@ def choose_poser(network: str | None, limited: bool = True) -> Poser:
     """
     if network == STILL:
         return Poser(StillPose())
-    poser = learned_poser(None if network is None else Path(network))
+    poser = learned_poser(None if network is None else Path(network).expanduser())
     return poser if limited else Poser(poser.predictor, poser.prior)

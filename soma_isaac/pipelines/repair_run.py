@@ -94,9 +94,9 @@ def repair(config: RepairConfig) -> list[str]:
     from soma_isaac.pipelines.repair import RepairSettings, repair_motion
     from soma_isaac.pipelines.repair_file import read_holds
 
-    source = Path(config.motion)
+    source, hold_file = Path(config.motion).expanduser(), Path(config.hold).expanduser()
     motion = load_motion(source, source_fps=config.source_fps, name=source.name)
-    holds = read_holds(Path(config.hold), motion, config.up_axis)
+    holds = read_holds(hold_file, motion, config.up_axis)
     settings = RepairSettings(config.ease, config.fade, config.feet, config.looseness)
     found = repair_motion(motion, holds, choose_poser(config.network), settings)
     if config.output.lower().endswith(".bvh"):
@@ -112,7 +112,7 @@ def repair(config: RepairConfig) -> list[str]:
         *lines,
         f"{int(found.changed.sum())} of {motion.frame_count} frames changed, joints turned by at most "
         f"{np.degrees(found.largest_turn):.0f} deg, kept feet moved by at most {1e3 * found.feet_moved:.2f} mm",
-        *write_results([(Path(config.output), data)], config.replace),
+        *write_results([(Path(config.output).expanduser(), data)], config.replace, [source]),
     ]
 
 

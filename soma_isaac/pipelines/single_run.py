@@ -58,13 +58,22 @@ def check_place(path: Path, data: bytes, replace: bool) -> str:
     return "replaced"
 
 
-def write_results(files: Sequence[tuple[Path, bytes]], replace: bool) -> list[str]:
+def write_results(files: Sequence[tuple[Path, bytes]], replace: bool, inputs: Sequence[Path] = ()) -> list[str]:
     """Write files, all of them or, where one is refused, none; one line about each.
 
+    Args:
+        files: Paths and their bytes.
+        replace: Overwrite what has other bytes.
+        inputs: What was read; these are never written to.
+
     Raises:
-        OutputConflict: As :func:`check_place`.
+        OutputConflict: As :func:`check_place`, or a path is an input's.
         OSError: The disk refused.
     """
+    read = {path.resolve() for path in inputs}
+    for path, _ in files:
+        if path.resolve() in read:
+            raise OutputConflict(f"{str(path)!r} is an input; name another output")
     states = [check_place(path, data, replace) for path, data in files]
     for (path, data), state in zip(files, states, strict=True):
         if state != "unchanged":

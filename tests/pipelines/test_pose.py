@@ -96,6 +96,17 @@ def test_z_up_is_the_same_pose_told_in_the_robot_world(effectors, tmp_path):
         ("a: &a [1]\neffectors: *a", "aliases"),
         ("effectors: !!python/object/apply:os.system [echo]", "cannot be read"),
         ("[1, 2]", "no mapping"),
+        ("effectors: [{joint: Hips, position: [0, 1.0e+300, 0]}]", "position is beyond 500"),
+        ("effectors: [{joint: Head, look_at: [0, 1.0e+7, 0]}]", "look_at is beyond 1e+06"),
+        ("effectors: [{joint: Hips, position: [0, 1, 0], weight: -1}]", "weight is -1, expected 0 to"),
+        ("effectors: [{joint: Hips, position: [0, 1, 0], weight: 1.0e-300}]", "0 leaves an effector out"),
+        ("effectors: [{joint: Hips, position: [0, 1, 0], tolerance_m: -1}]", "tolerance_m is -1, expected 0 to"),
+        ("effectors: [{joint: Hips, position: [0, 1, 0], tolerance_deg: 1.0e+300}]", "tolerance_deg is 1e+300"),
+        ("poses: {a: [{joint: Hips, position: [0, 1, 0], weight: 0}]}", "pose a has no position with a weight"),
+        ("poses: {a: [{joint: Hips, rotation_deg: [0, 1, 0]}]}", "pose a has no position with a weight"),
+        (f"poses: {{{'a' * 101}: [{{joint: Hips, position: [0, 1, 0]}}]}}", "at most 100 characters"),
+        ('poses: {"a\\nb": [{joint: Hips, position: [0, 1, 0]}]}', "one line"),
+        ("effectors: [" + "{joint: Hips, position: [0, 1, 0]}, " * 65 + "]", "1 to 64 effectors"),
         ("effectors: [", "cannot be read"),
     ],
 )
@@ -123,6 +134,19 @@ def test_bad_file(tmp_path, text, words):
 def test_config_refused(change, words):
     with pytest.raises(ConfigRefused, match=re.escape(words)):
         check_config(PoseConfig(**({"effectors": "a.yaml"} | change)))
+
+
+def test_too_many_poses_for_a_picture(tmp_path):
+    """Said before anything is posed or written; without the picture they are fine."""
+    entries = "".join(f"  p{k}: [{{joint: Hips, position: [0, 1, 0]}}]\n" for k in range(12))
+    (tmp_path / "many.yaml").write_text("poses:\n" + entries)
+    config = PoseConfig(str(tmp_path / "many.yaml"), str(tmp_path / "out"), ["npz", "png"], PoseBodyConfig(lod="xlo"))
+    config.picture.size = [3000, 3000]
+    with pytest.raises(ConfigRefused, match="at most 11 poses of 3000 x 3000 pixels, not 12"):
+        pose(config)
+    assert not (tmp_path / "out").exists()
+    config.formats = ["npz"]
+    assert pose(config)[-1].startswith(str(tmp_path / "out" / "many.npz"))
 
 
 def test_bodies_have_the_joints_that_are_drawn():
@@ -244,7 +268,7 @@ def test_command(effectors, tmp_path):
     (tmp_path / "e.json").write_text(json.dumps({"effectors": [{"joint": "Head", "look_at": [0, 0, 0]}]}))
     words[0] = f"effectors={tmp_path / 'e.json'}"
     run = subprocess.run([sys.executable, ROOT / "scripts" / "pose.py", *words], capture_output=True, text=True)
-    assert run.returncode == 2 and "no position effector" in run.stderr
+    assert run.returncode == 2 and "no position with a weight" in run.stderr
 
 
 @pytest.mark.skipif(not data_path(WEIGHTS).is_file(), reason=f"data/{WEIGHTS} is not here yet")
