@@ -88,6 +88,22 @@ def check_overrides(arguments: Sequence[str], schema: type) -> None:
             raise ConfigRefused(f"{argument!r}: {str(error).splitlines()[0]}") from error
 
 
+def check_ranges(config: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse numbers of a config that are outside their ranges; ``None`` passes.
+
+    Args:
+        config: A dataclass.
+        ranges: Least and greatest value of each key.
+
+    Raises:
+        ConfigRefused: Names the key, the value and the range.
+    """
+    for key, (low, high) in ranges.items():
+        value = getattr(config, key)
+        if value is not None and not low <= value <= high:
+            raise ConfigRefused(f"{key}: {value!r} is outside {low:g} to {high:g}")
+
+
 def config_object(config: DictConfig, schema: type[Schema]) -> Schema:
     """The dataclass that a composed config stands for.
 

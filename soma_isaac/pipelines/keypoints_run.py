@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from soma_isaac.pipelines.config import ConfigRefused, check_command_line
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.single_run import run_single, write_results
 
 UP_AXES = ("y", "z", "-y")
@@ -56,9 +56,7 @@ def check_config(config: KeypointsConfig) -> None:
             raise ConfigRefused(f"{key}: {getattr(config, key)!r} does not end in .npz")
     if config.up_axis not in UP_AXES:
         raise ConfigRefused(f"up_axis: {config.up_axis!r} is none of {', '.join(UP_AXES)}")
-    for key, low, high in (("tolerance", 1e-4, 1.0), ("least_confidence", 1e-3, 1.0), ("cutoff", 0.1, 100.0)):
-        if not low <= getattr(config, key) <= high:
-            raise ConfigRefused(f"{key}: {getattr(config, key)!r} is outside {low:g} to {high:g}")
+    check_ranges(config, {"tolerance": (1e-4, 1.0), "least_confidence": (1e-3, 1.0), "cutoff": (0.1, 100.0)})
 
 
 def convert(config: KeypointsConfig) -> list[str]:

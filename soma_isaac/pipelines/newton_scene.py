@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from soma_isaac.errors import MissingDependency
 from soma_isaac.pipelines.body_config import check_presets
-from soma_isaac.pipelines.config import ConfigRefused, check_command_line
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.single_run import run_single
 from soma_isaac.rig.skeleton import data_path
@@ -81,9 +81,8 @@ def check_config(config: NewtonSceneConfig) -> None:
     """
     if Path(config.output).suffix.lower() not in SUFFIXES:
         raise ConfigRefused(f"output: {config.output!r}; name a file that ends in {', '.join(SUFFIXES)}")
-    for key, low, high in (("count", 1, 256), ("radius", 0.5, 100.0), ("seconds", 0.01, 600.0), ("dt", 1e-4, 0.02)):
-        if not low <= getattr(config, key) <= high:
-            raise ConfigRefused(f"{key}: {getattr(config, key)!r} is outside {low:g} to {high:g}")
+    ranges = {"count": (1, 256), "radius": (0.5, 100.0), "seconds": (0.01, 600.0), "dt": (1e-4, 0.02)}
+    check_ranges(config, ranges)
     if not 1.0 <= config.fps <= 1.0 / config.dt:
         raise ConfigRefused(f"fps: {config.fps!r} is outside 1 to {1.0 / config.dt:g}, the steps per second")
     check_presets(config.presets)

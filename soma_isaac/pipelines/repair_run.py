@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.pipelines.config import ConfigRefused, check_command_line
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.single_run import run_single, write_results
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ def check_config(config: RepairConfig) -> None:
         raise ConfigRefused(f"feet: {config.feet!r} is none of {', '.join(FEET)}")
     if config.up_axis not in (None, "y", "z"):
         raise ConfigRefused(f"up_axis: {config.up_axis!r} is neither y nor z")
-    for key, low, high in (("ease", 0.0, 10.0), ("fade", 0.0, 10.0), ("looseness", 0.01, 100.0)):
-        value = getattr(config, key)
-        if value is not None and not low <= value <= high:
-            raise ConfigRefused(f"{key}: {value!r} is outside {low:g} to {high:g}")
+    check_ranges(config, {"ease": (0.0, 10.0), "fade": (0.0, 10.0), "looseness": (0.01, 100.0)})
 
 
 def repair(config: RepairConfig) -> list[str]:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from soma_isaac.errors import OutputConflict
 from soma_isaac.pipelines.body_config import check_presets
-from soma_isaac.pipelines.config import ConfigRefused, check_command_line
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.single_run import run_single
 from soma_isaac.rig.skeleton import data_path
@@ -77,9 +77,7 @@ def check_config(config: StageConfig) -> None:
     """
     if Path(config.output).suffix.lower() not in SUFFIXES:
         raise ConfigRefused(f"output: {config.output!r}; name a file that ends in {', '.join(SUFFIXES)}")
-    for key, low, high in (("count", 1, 256), ("spacing", 0.0, 100.0)):
-        if not low <= getattr(config, key) <= high:
-            raise ConfigRefused(f"{key}: {getattr(config, key)!r} is outside {low:g} to {high:g}")
+    check_ranges(config, {"count": (1, 256), "spacing": (0.0, 100.0)})
     if config.lod not in LODS:
         raise ConfigRefused(f"lod: {config.lod!r} is none of {', '.join(LODS)}")
     check_presets(config.presets)

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from soma_isaac.batch.names import escaped
-from soma_isaac.errors import MissingDependency, SomaError
-from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object
-
-EXIT_INFRASTRUCTURE = 4
+from soma_isaac.errors import MissingDependency
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
+from soma_isaac.pipelines.single_run import run_single
 
 
 @dataclass
@@ -56,9 +54,7 @@ def check_config(config: PreviewConfig) -> None:
     Raises:
         ConfigRefused: Names the key, the value and what would be accepted.
     """
-    for key, low, high in (("port", 0, 65535), ("workers", 1, 256)):
-        if not low <= getattr(config, key) <= high:
-            raise ConfigRefused(f"{key}: {getattr(config, key)!r} is outside {low} to {high}")
+    check_ranges(config, {"port": (0, 65535), "workers": (1, 256)})
     if (config.before is None) is not (config.after is None):
         raise ConfigRefused("before and after: a comparison takes both")
     for key in ("clips", "before", "after"):
@@ -67,8 +63,11 @@ def check_config(config: PreviewConfig) -> None:
             raise ConfigRefused(f"{key}: {folder!r} is no folder")
 
 
-def run_preview(config: PreviewConfig) -> None:
+def run_preview(config: PreviewConfig) -> Sequence[str]:
     """Serve the page until SIGINT or SIGTERM; says on stdout where it is.
+
+    Returns:
+        Nothing more to say.
 
     Raises:
         ConfigRefused: A value is out of range.
@@ -103,6 +102,7 @@ def run_preview(config: PreviewConfig) -> None:
         page.run()
     finally:
         page.close()
+    return ()
 
 
 def _has_display() -> bool:
@@ -116,17 +116,5 @@ def prepare_command_line(arguments: Sequence[str]) -> None:
 
 
 def preview_command(config: DictConfig) -> int:
-    """Serve the page that the config asks for.
-
-    Returns:
-        0 ended by the user, 2 usage, 4 infrastructure.
-    """
-    try:
-        run_preview(config_object(config, PreviewConfig))
-    except ConfigRefused as error:
-        sys.stderr.write(f"error: {escaped(str(error))}\n")
-        return EXIT_USAGE
-    except (SomaError, OSError) as error:
-        sys.stderr.write(f"error: {escaped(str(error))}\n")
-        return EXIT_INFRASTRUCTURE
-    return 0
+    """Serve the page that the config asks for; exit codes of :func:`.single_run.run_single`, 0 where a user ended it."""
+    return run_single(config, PreviewConfig, run_preview)

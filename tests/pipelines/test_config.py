@@ -7,7 +7,14 @@ import re
 import pytest
 import yaml
 
-from soma_isaac.pipelines.config import ConfigRefused, check_overrides, config_yaml, dotted_keys, settings_digest
+from soma_isaac.pipelines.config import (
+    ConfigRefused,
+    check_overrides,
+    check_ranges,
+    config_yaml,
+    dotted_keys,
+    settings_digest,
+)
 from soma_isaac.pipelines.g1_config import FORMAT_SUFFIXES, G1RefsConfig, check_config, conversion_settings
 from soma_isaac.pipelines.run_config import MOTION_SUFFIXES, SourceConfig
 
@@ -70,6 +77,16 @@ def test_schema_keys_are_the_issue_keys():
 def test_values_out_of_range(change, words):
     with pytest.raises(ConfigRefused, match=re.escape(words)):
         check_config(G1RefsConfig(**change))
+
+
+def test_ranges_hold_both_ends_and_nan_is_in_none():
+    ranges = {"fps": (10.0, 60.0), "timeout_s": (1e-4, 1e6)}
+    for fps in (10.0, 60.0, 59.94):
+        check_ranges(G1RefsConfig(fps=fps), ranges)
+    for fps in (9.99, 60.5, float("nan"), float("inf")):
+        with pytest.raises(ConfigRefused, match=re.escape(f"fps: {fps!r} is outside 10 to 60")):
+            check_ranges(G1RefsConfig(fps=fps), ranges)
+    check_ranges(SourceConfig(fps=None), {"fps": (10.0, 60.0)})
 
 
 def test_digest_is_of_what_changes_bytes():
