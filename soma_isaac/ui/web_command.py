@@ -116,5 +116,5 @@ def prepare_command_line(arguments: Sequence[str]) -> None:
 
 
 def preview_command(config: DictConfig) -> int:
-    """Serve the page that the config asks for; exit codes of :func:`.single_run.run_single`, 0 where a user ended it."""
+    """Serve the page; exit codes of :func:`.single_run.run_single`, 0 where the user ended it."""
     return run_single(config, PreviewConfig, run_preview)
