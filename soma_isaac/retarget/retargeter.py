@@ -98,7 +98,8 @@ def _solve(
     assert done is not None
     steps = largest_steps(robot, config.solver, fps)
     joints = soften(limit_speed(done.joint_pos, steps), config.solver.largest_acceleration / fps**2)
-    return replace(done, joint_pos=joints)
+    # Sums of steps may be off by their last digit, which shows where no margin is kept.
+    return replace(done, joint_pos=np.clip(joints, robot.lower, robot.upper))
 
 
 def _solve_window(
