@@ -3,7 +3,6 @@
 import gc
 import subprocess
 import sys
-import time
 import tracemalloc
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.sim import BodyGroup, BodyStepper, ClipLibrary
 from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
+from tests.cost import cpu_ratio, instructions
 from tests.oracles.clip_pose import clip_pose
 
 
@@ -174,16 +174,22 @@ def test_groups_of_different_detail_share_the_clocks(rig, body, library, motions
     assert np.linalg.norm(rough.pose.vertices.numpy()[1] - expected, axis=1).max() < 1e-5
 
 
+@pytest.fixture(scope="module")
+def corrected(rig):
+    """A layer with pose correctives and its body."""
+    if not data_path("SOMA_correctives.safetensors").is_file():
+        pytest.skip("this checkout has no corrective model")
+    layer = SomaLayer(rig, lod="low", correctives=data_path("SOMA_correctives.safetensors"), threads=1)
+    return layer.body, layer.prepare_identity()
+
+
 @pytest.mark.parametrize("kind", ["folded", "corrected"])
-def test_bodies_without_helpers_and_with_correctives(rig, library, motions, kind):
+def test_bodies_without_helpers_and_with_correctives(rig, library, motions, kind, request):
     if kind == "folded":
         body = SomaBody(rig, lod="low", twist=False, threads=1)
         identity = body.prepare()
     else:
-        if not data_path("SOMA_correctives.safetensors").is_file():
-            pytest.skip("this checkout has no corrective model")
-        layer = SomaLayer(rig, lod="low", correctives=data_path("SOMA_correctives.safetensors"), threads=1)
-        body, identity = layer.body, layer.prepare_identity()
+        body, identity = request.getfixturevalue("corrected")
     stepper = BodyStepper(library, [BodyGroup(body, identity, 20)], playing=0, phases=np.linspace(0.0, 0.19, 20))
     stepper.step(0.0)
     posed = stepper.groups[0]
@@ -194,8 +200,10 @@ def test_bodies_without_helpers_and_with_correctives(rig, library, motions, kind
         assert np.linalg.norm(posed.pose.vertices.numpy()[row] - expected, axis=1).max() < 1e-5
 
 
-def test_a_step_allocates_and_copies_nothing(body, library, monkeypatch):
-    stepper = BodyStepper(library, [BodyGroup(body, body.prepare(), 5)], proxies=True)
+@pytest.mark.parametrize("kind", ["plain", "corrected"])
+def test_a_step_allocates_and_copies_nothing(body, library, monkeypatch, kind, request):
+    body, identity = (body, body.prepare()) if kind == "plain" else request.getfixturevalue("corrected")
+    stepper = BodyStepper(library, [BodyGroup(body, identity, 5)], proxies=True)
     mask = wp.array([1, 0, 1, 0, 1], dtype=wp.int32)
     for _ in range(3):
         stepper.step(0.02, ids=mask)
@@ -240,19 +248,14 @@ def test_a_step_allocates_and_copies_nothing(body, library, monkeypatch):
 def test_the_cost_is_linear_in_the_number_of_bodies(body, library):
     identity = body.prepare()
 
-    def cost(count):
-        stepper = BodyStepper(library, [BodyGroup(body, identity, count)], normals=False)
+    def stepping(count):
+        stepper = BodyStepper(library, [BodyGroup(body, identity, count)])
         stepper.step(0.01)
-        best = np.inf
-        for _ in range(5):
-            begin = time.process_time()
-            for _ in range(256 // count):
-                stepper.step(0.01)
-            best = min(best, (time.process_time() - begin) / (256 // count))
-        return best
+        return lambda: stepper.step(0.01)
 
-    few, many = cost(32), cost(128)
-    assert many < 2.0 * 4.0 * few  # four times the bodies, with room for a busy machine
+    few, many = stepping(8), stepping(128)
+    assert instructions(many) < 2 * instructions(few)  # a launch for many bodies, none for each
+    assert cpu_ratio(few, many) < 64  # 16 times the bodies: 16 or so
 
 
 def test_what_does_not_fit_is_refused(body, library):
