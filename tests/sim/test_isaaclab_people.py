@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation, Slerp
 
+from soma_isaac.body.identities.presets import preset
+from soma_isaac.body.layer import SomaLayer
 from soma_isaac.errors import InputRejected
 from soma_isaac.sim.isaaclab.people import motion_loader, motion_path, people_stepper, placement
 
@@ -37,6 +40,33 @@ def test_lists_repeat_over_the_environments():
     points = stepper.groups[0].pose.vertices.numpy()
     heights = points[..., 2].max(axis=1)
     assert heights[0] < heights[1] and abs(heights[0] - heights[3]) < 0.02 * heights[0]
+
+
+def test_correctives_are_the_layers_and_change_the_skin():
+    options = {"motions": ["squat"], "presets": ["adult_male"], "phases": [1.4], "speeds": [1.0], "lod": "low"}
+    places = {"place": placement((0.0, 0.0, 0.0), 0.0), "device": "cpu", "load": LOAD}
+    plain, corrected = (people_stepper(2, **options, **places, correctives=on) for on in (False, True))
+    for stepper in (plain, corrected):
+        stepper.reset()
+        stepper.step(0.1)
+    posed, bare = corrected.groups[0], plain.groups[0].pose.vertices.numpy()
+    vertices = posed.pose.vertices.numpy()
+    assert np.linalg.norm(vertices - bare, axis=-1).max() > 0.005
+    layer = SomaLayer(identity="soma", lod="low", correctives="open")
+    identity = layer.prepare_identity(preset("adult_male")[None])
+    motion = LOAD(motion_path("squat"))
+    frame = 1.5 * motion.fps
+    pair = slice(int(frame), int(frame) + 2)
+    turns = Rotation.from_matrix(motion.rotations[pair].reshape(-1, 3, 3)).as_quat().reshape(2, 77, 4)
+    share = [0.0, 1.0]
+    rotations = np.stack(
+        [Slerp(share, Rotation.from_quat(turns[:, joint]))(frame % 1.0).as_matrix() for joint in range(77)]
+    )
+    # The place of the hips is the stepper's, which other tests hold: here the skin around them is compared.
+    wanted = layer.pose(rotations[None], identity=identity)
+    place = placement((0.0, 0.0, 0.0), 0.0)[:3, :3]
+    moved = (wanted.vertices.numpy()[0] - wanted.joints.numpy()[0, 0]) @ place.T
+    assert np.abs(vertices[1] - posed.pose.joints.numpy()[1, 0] - moved).max() < 1e-5
 
 
 def test_unknown_motions_and_loaders_are_refused():

@@ -172,6 +172,7 @@ class SomaBodies(SensorBase):
             fit_stride=cfg.fit_stride,
             normals=cfg.normals,
             proxies=cfg.proxies,
+            correctives=cfg.correctives,
         )
         self._mask = wp.zeros(self._num_envs, dtype=wp.int32, device=self._device)
         self._mask_torch = wp.to_torch(self._mask)

@@ -59,6 +59,9 @@ class SomaBodiesCfg(SensorBaseCfg):
     lod: str = "low"
     """Level of detail: ``mid``, ``low`` or ``xlo``."""
 
+    correctives: bool = False
+    """Add pose correctives, which keep elbows, knees and shoulders full; a body costs several times as much then."""
+
     random_start: bool = False
     """Draw clip and phase of a body anew at each of its resets."""
 

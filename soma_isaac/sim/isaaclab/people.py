@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from soma_isaac.body.identities.presets import preset
-from soma_isaac.body.layer import SomaLayer
+from soma_isaac.body.layer import OPEN_CORRECTIVES, SomaLayer
 from soma_isaac.errors import InputRejected
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.rig.skeleton import data_path
@@ -77,6 +77,7 @@ def people_stepper(
     fit_stride: bool = True,
     normals: bool = False,
     proxies: bool = False,
+    correctives: bool = False,
 ) -> BodyStepper:
     """A stepper of one body per environment; lists repeat over the environments.
 
@@ -94,12 +95,18 @@ def people_stepper(
         fit_stride: Scale the paths by the bodies' legs.
         normals: Compute vertex normals.
         proxies: Pose collision capsules.
+        correctives: Add the pose correctives that ship with soma_isaac.
 
     Raises:
         InputRejected: A motion or a preset does not exist or is not sound.
     """
     rows = np.arange(count)
-    layer = SomaLayer(identity="soma" if presets else "template", lod=lod, device=device)
+    layer = SomaLayer(
+        identity="soma" if presets else "template",
+        lod=lod,
+        device=device,
+        correctives=OPEN_CORRECTIVES if correctives else None,
+    )
     if presets:
         named = np.stack([preset(name) for name in presets])
         identity = layer.prepare_identity(named[rows % len(named)])
