@@ -48,7 +48,7 @@ def read_source(path: Path, limits: ReadLimits = DEFAULT_LIMITS, name: str | Non
     shown = str(path) if name is None else name
     try:
         if not path.is_file():
-            raise InputRejected("is not a regular file", shown)
+            raise InputRejected("is not a regular file" if path.exists() else "no such file", shown)
         size = path.stat().st_size
         if size > limits.file_bytes:
             raise InputRejected(f"is larger than the budget of {limits.file_bytes} bytes", shown)

@@ -28,7 +28,7 @@ OUTPUTS = ("positions", "columns")
 _SLOPE = 0.01
 
 
-def export_onnx(file: PoseNetworkFile, path: Path) -> None:
+def export_onnx(file: PoseNetworkFile, path: Path | str) -> None:
     """Write the network's core.
 
     Inputs: ``tokens`` [B, N, 7], ``joint`` and ``kind`` [B, N] int64, ``weight`` [B, N], ``shape`` [B, 22] (log bone
@@ -43,7 +43,7 @@ def export_onnx(file: PoseNetworkFile, path: Path) -> None:
         MissingDependency: onnx is not installed.
         InputRejected: A tensor is missing.
     """
-    write_file(path, onnx_bytes(file))
+    write_file(Path(path), onnx_bytes(file))
 
 
 def onnx_bytes(file: PoseNetworkFile) -> bytes:

@@ -18,7 +18,7 @@ from soma_isaac.batch.supervisor import WorkersUnusable
 from soma_isaac.errors import InputRejected, MissingDependency, OutputConflict, RigMismatch, SomaError
 from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, check_command_line, config_object
 from soma_isaac.pipelines.convert import run_convert
-from soma_isaac.pipelines.convert_config import VERBS, ConvertConfig
+from soma_isaac.pipelines.convert_config import ConvertConfig
 from soma_isaac.pipelines.folder_run import (
     EXIT_INFRASTRUCTURE,
     EXIT_SIGNAL,
@@ -49,7 +49,7 @@ def prepare_command_line(arguments: Sequence[str]) -> None:
 def convert_command_line(arguments: Sequence[str]) -> list[str]:
     """The same for ``convert.py``, whose first word may be the verb; returns the arguments for Hydra."""
     words = list(arguments)
-    if words and words[0] in VERBS:
+    if words and "=" not in words[0] and not words[0].startswith("-"):  # a verb that is none is told so by its check
         words[0] = f"verb={words[0]}"
     check_command_line("convert_schema", ConvertConfig, words)
     return words

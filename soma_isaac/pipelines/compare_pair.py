@@ -96,11 +96,14 @@ def make_pair(config: CompareConfig) -> Pair:
     source_path = _source_path(Path(config.source or "").expanduser(), origin)
     notes = []
     stated = origin.get("source_digest")
-    if stated and sha256_of_file(source_path) != stated:
+    other = bool(stated) and sha256_of_file(source_path) != stated
+    if other:
         notes.append("the source is not the file that the result names: its sha256 differs")
     settings = smpl_settings(config.smpl)
     clip = _smpl_clip(source_path, config.source_fps)
-    up_axis = config.up_axis or (origin.get("up_axis") if origin.get("up_axis") in ("y", "z") else None)
+    # What the result says of its own source is no word about another file.
+    told = None if other else origin.get("up_axis")
+    up_axis = config.up_axis or (told if told in ("y", "z") else None)
     if settings is not None:
         if clip is None:
             raise InputRejected("is no motion of the SMPL family; leave out smpl.model_path=", str(source_path))
@@ -112,7 +115,8 @@ def make_pair(config: CompareConfig) -> Pair:
         source = soma_from_amass(clip, source_path.name, up_axis)
     else:
         source = load_motion(source_path, source_fps=config.source_fps, up_axis=config.up_axis)
-    pair = _motion_pair(resample(source, result.fps), result, config.align, _stored(archive, result), notes)
+    errors = None if other else _stored(archive, result)
+    pair = _motion_pair(resample(source, result.fps), result, config.align, errors, notes)
     return replace(pair, source_name=source_path.name)
 
 

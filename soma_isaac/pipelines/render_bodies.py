@@ -190,6 +190,8 @@ def _shots(config: RenderBodiesConfig, out: Path) -> list[Shot]:
 
 def _clips(config: RenderBodiesConfig, out: Path) -> tuple[ClipFile, ...]:
     source = data_path(DEMO_CLIPS) if config.motion is None else Path(config.motion).expanduser()
+    if not source.exists():
+        raise InputRejected("no such folder or file; motion= takes a folder of clips or one clip", str(source))
     found = discover(source, InputRules(MOTION_SUFFIXES, REFUSED_SUFFIXES, skipped_name), out)
     root = (source.parent if source.is_file() else source).resolve()
     clips = [ClipFile(item.input, str(root / item.input), item.sha256) for item in found if not item.verdict]

@@ -97,7 +97,7 @@ def write_stage(config: StageConfig) -> StageReport:
     if os.path.lexists(final) and not config.replace:
         raise OutputConflict(f"{str(final)!r} exists; name another output or add replace=true")
     # Imported here so that --help and wrong arguments are answered at once.
-    from pxr import UsdGeom
+    from pxr import Usd, UsdGeom
 
     from soma_isaac.formats.atomic import publish
     from soma_isaac.formats.rig_usd import load_template_rig
@@ -124,9 +124,11 @@ def write_stage(config: StageConfig) -> StageReport:
             author_shape(prim, shape)
         author_samples(prim, clip)
         names.append(str(prim.GetPath()))
-    if config.relative:
-        relative_to_rig(stage.GetRootLayer(), final)
     final.parent.mkdir(parents=True, exist_ok=True)
+    if config.relative:
+        # From a stage in memory the relative path leads nowhere: with nothing loaded USD does not look, nor warn.
+        stage.SetPopulationMask(Usd.StagePopulationMask())
+        relative_to_rig(stage.GetRootLayer(), final)
     publish(save_staged(stage, final), final)
     return StageReport(str(final), tuple(names), round(seconds, 3), final.stat().st_size)
 

@@ -166,6 +166,6 @@ def test_files_are_read_once_and_within_the_budget(tmp_path):
     with pytest.raises(InputRejected, match="larger than the budget of 4 bytes"):
         read_source(path, ReadLimits(file_bytes=4))
     path.write_bytes(b"")
-    for wrong, reason in ((path, "empty"), (tmp_path, "regular file"), (tmp_path / "none", "regular file")):
+    for wrong, reason in ((path, "empty"), (tmp_path, "regular file"), (tmp_path / "none", "no such file")):
         with pytest.raises(InputRejected, match=reason):
             read_source(wrong)

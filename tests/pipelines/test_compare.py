@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -152,6 +153,15 @@ def test_another_file_than_the_converted_one_is_said_and_a_missing_one_refused(p
     origin = load_motion(WALK).provenance
     _, record = pair(extras={"provenance": provenance_array(replace(origin, source="source.npz"))})
     assert "sha256 differs" in record["notes"][0]
+    # Another file may lie in another world, and errors that were stored are not against it.
+    shutil.copyfile(WALK, tmp_path / "walk.npz")
+    made = replace(origin, source="source.npz", source_digest="0" * 64, up_axis="y")
+    extras = {"provenance": provenance_array(made), "per_vertex_error": np.ones((9, 4505), np.float16)}
+    walk = load_motion(WALK)
+    start = replace(walk, rotations=walk.rotations[:9], root_translation=walk.root_translation[:9])
+    report, record = pair(lambda _: start, extras, source=str(tmp_path / "walk.npz"))
+    assert report.way == "motions" and "sha256 differs" in record["notes"][0]
+    assert record["error_mm"]["largest"] < 1.0  # the same walk; read as Y-up it would lie on its side
     for name in ("none.npz", "../source.npz"):
         with pytest.raises(InputRejected, match="which the result was made of"):
             (tmp_path / "inner").mkdir(exist_ok=True)

@@ -295,6 +295,13 @@ def test_the_first_word_may_be_the_verb(verb):
     assert convert_command_line([verb, "source.path=x"]) == [f"verb={verb}", "source.path=x"]
 
 
+def test_a_first_word_that_is_no_verb_is_taken_for_one():
+    """Its check then names the nearest verb, where a key would be the wrong thing to suggest."""
+    assert convert_command_line(["ammass", "source.path=x"]) == ["verb=ammass", "source.path=x"]
+    assert convert_command_line(["source.path=x"]) == ["source.path=x"]
+    assert convert_command_line([]) == []
+
+
 def test_the_command(tmp_path):
     """Once in a process of its own, with real workers."""
     source = write_clips(tmp_path / "in", clip=amass())

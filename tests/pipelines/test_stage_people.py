@@ -34,13 +34,14 @@ def test_values_that_do_not_fit_are_refused_by_name(values, named):
         write_stage(StageConfig(**{"output": "people.usda", **values}))
 
 
-def test_two_people_of_their_own_build_stand_apart_and_move(tmp_path):
+def test_two_people_of_their_own_build_stand_apart_and_move(tmp_path, capfd):
     final = tmp_path / "made" / "people.usda"
     clips = [str(data_path("demo_clips") / name) for name in ("wave.npz", "walk.npz")]
     report = write_stage(
         StageConfig(str(final), motions=clips, presets=["child", "tall"], count=2, lod="low", relative=True)
     )
     assert report.people == ("/World/Person_0", "/World/Person_1") and 6.3 < report.seconds < 7.1
+    assert "Could not open asset" not in capfd.readouterr().err
     text = final.read_text()
     rig = os.path.relpath(data_path("SOMA_template_rig.usda"), final.parent)
     assert text.count(f"@{rig}@") == 2 and f"@{data_path('SOMA_template_rig.usda')}@" not in text
