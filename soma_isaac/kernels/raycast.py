@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import warp as wp
 
+wp.set_module_options({"enable_backward": False})
+
 BACKGROUND = wp.constant(wp.vec3(0.93, 0.94, 0.96))
 SUN = wp.constant(wp.vec3(0.32, -0.42, 0.85))
 FLOOR_TILE = wp.constant(0.5)
@@ -25,8 +27,9 @@ def _shade(albedo: wp.vec3, normal: wp.vec3, view: wp.vec3, lit: float) -> wp.ve
 
 
 @wp.func
-def _in_sun(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3) -> float:
-    blocked = wp.mesh_query_ray_anyhit(mesh, point + normal * 0.004, wp.normalize(SUN), 20.0)
+def in_sun(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, to_sun: wp.vec3) -> float:
+    """1 where the sun reaches a point of a surface, 0 where the mesh is in between."""
+    blocked = wp.mesh_query_ray_anyhit(mesh, point + normal * 0.004, to_sun, 20.0)
     return wp.where(blocked, 0.0, 1.0)
 
 
@@ -60,7 +63,7 @@ def _raycast_kernel(
         point = origin + direction * reach
         tile = int(wp.floor(point[0] / FLOOR_TILE)) + int(wp.floor(point[1] / FLOOR_TILE))
         shade = wp.where((tile & 1) == 0, 0.83, 0.76)
-        lit = 0.62 + 0.38 * _in_sun(mesh, point, wp.vec3(0.0, 0.0, 1.0))
+        lit = 0.62 + 0.38 * in_sun(mesh, point, wp.vec3(0.0, 0.0, 1.0), wp.normalize(SUN))
         fade = wp.min(1.0, reach / 14.0)
         color = wp.vec3(shade, shade, shade * 1.02) * lit * (1.0 - fade) + BACKGROUND * fade
     query = wp.mesh_query_ray(mesh, origin, direction, reach)
@@ -76,7 +79,7 @@ def _raycast_kernel(
             normal = -normal
         point = origin + direction * query.t
         albedo = vertex_colors[a] * query.u + vertex_colors[b] * query.v + vertex_colors[c] * w
-        color = _shade(albedo, normal, direction, _in_sun(mesh, point, normal))
+        color = _shade(albedo, normal, direction, in_sun(mesh, point, normal, wp.normalize(SUN)))
     colors_out[pixel] = color
 
 

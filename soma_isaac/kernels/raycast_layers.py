@@ -14,10 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import warp as wp
 
+from soma_isaac.kernels.raycast import FLOOR_TILE, in_sun
+
+wp.set_module_options({"enable_backward": False})
+
 NOTHING, FLOOR = -1, -2
 """Faces of pixels that show the sky or the floor."""
 
-FLOOR_TILE = wp.constant(0.5)
 HAZE = wp.constant(22.0)
 """Distance [m] at which a third of the floor's colour is left."""
 
@@ -78,126 +81,116 @@ class LayerArrays(NamedTuple):
     face: wp.array
 
 
-@wp.func
-def _in_sun(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, to_sun: wp.vec3) -> float:
-    blocked = wp.mesh_query_ray_anyhit(mesh, point + normal * 0.004, to_sun, 20.0)
-    return wp.where(blocked, 0.0, 1.0)
+@wp.struct
+class Scene:
+    """What both passes read: triangles and their colours, light, and the camera."""
+
+    mesh: wp.uint64
+    triangles: wp.array(dtype=wp.int32)
+    normals: wp.array(dtype=wp.vec3)
+    vertex_count: int
+    face_count: int
+    piece_weights: wp.array(dtype=vec_pieces)
+    piece_colors: wp.array(dtype=wp.vec3)
+    draw_floor: int
+    to_sun: wp.vec3
+    sun: wp.vec3
+    sky: wp.vec3
+    background: wp.vec3
+    origin: wp.vec3
+    right: wp.vec3
+    up: wp.vec3
+    ahead: wp.vec3
+    width: int
+    height: int
+
+
+@wp.struct
+class Seen:
+    """What one ray shows; ``distance`` is along the ray, 0 where it hits nothing."""
+
+    color: wp.vec3
+    distance: float
+    normal: wp.vec3
+    face: int
 
 
 @wp.func
-def _ray(column: float, row: float, right: wp.vec3, up: wp.vec3, ahead: wp.vec3, width: int, height: int) -> wp.vec3:
-    x = (2.0 * column / float(width) - 1.0) * float(width) / float(height)
-    y = 1.0 - 2.0 * row / float(height)
-    return wp.normalize(ahead + right * x + up * y)
+def _ray(scene: Scene, column: float, row: float) -> wp.vec3:
+    x = (2.0 * column / float(scene.width) - 1.0) * float(scene.width) / float(scene.height)
+    y = 1.0 - 2.0 * row / float(scene.height)
+    return wp.normalize(scene.ahead + scene.right * x + scene.up * y)
 
 
 @wp.func
-def _floor_reach(origin: wp.vec3, direction: wp.vec3, draw_floor: int) -> float:
-    reach = float(1.0e4)
-    if draw_floor == 1 and direction[2] < -1.0e-4:
-        reach = -origin[2] / direction[2]
-    return reach
-
-
-@wp.func
-def _floor_color(
-    mesh: wp.uint64,
-    point: wp.vec3,
-    reach: float,
-    to_sun: wp.vec3,
-    sun: wp.vec3,
-    sky: wp.vec3,
-    background: wp.vec3,
-) -> wp.vec3:
+def _floor_color(scene: Scene, point: wp.vec3, reach: float) -> wp.vec3:
     tile = int(wp.floor(point[0] / FLOOR_TILE)) + int(wp.floor(point[1] / FLOOR_TILE))
     shade = wp.where((tile & 1) == 0, 0.66, 0.58)
-    lit = _in_sun(mesh, point, wp.vec3(0.0, 0.0, 1.0), to_sun)
-    color = (sky * 0.40 + sun * (0.62 * lit * to_sun[2])) * shade
+    lit = in_sun(scene.mesh, point, wp.vec3(0.0, 0.0, 1.0), scene.to_sun)
+    color = (scene.sky * 0.40 + scene.sun * (0.62 * lit * scene.to_sun[2])) * shade
     clear = wp.exp(-(reach / HAZE) * (reach / HAZE))
-    return color * clear + background * (1.0 - clear)
+    return color * clear + scene.background * (1.0 - clear)
 
 
 @wp.func
-def _skin_color(
-    mesh: wp.uint64,
-    albedo: wp.vec3,
-    point: wp.vec3,
-    normal: wp.vec3,
-    direction: wp.vec3,
-    to_sun: wp.vec3,
-    sun: wp.vec3,
-    sky: wp.vec3,
-) -> wp.vec3:
-    diffuse = wp.max(wp.dot(normal, to_sun), 0.0)
+def _skin_color(scene: Scene, albedo: wp.vec3, point: wp.vec3, normal: wp.vec3, direction: wp.vec3) -> wp.vec3:
+    diffuse = wp.max(wp.dot(normal, scene.to_sun), 0.0)
     if diffuse > 0.0:
-        diffuse *= _in_sun(mesh, point, normal, to_sun)
-    light = sky * (0.34 + 0.18 * normal[2]) + sun * (0.80 * diffuse)
+        diffuse *= in_sun(scene.mesh, point, normal, scene.to_sun)
+    light = scene.sky * (0.34 + 0.18 * normal[2]) + scene.sun * (0.80 * diffuse)
     rim = wp.pow(1.0 - wp.max(-wp.dot(normal, direction), 0.0), 3.0)
-    return wp.cw_mul(albedo, light) + sky * (0.08 * rim)
+    return wp.cw_mul(albedo, light) + scene.sky * (0.08 * rim)
 
 
 @wp.func
-def _albedo(
-    triangles: wp.array(dtype=wp.int32),
-    vertex_count: int,
-    face_count: int,
-    piece_weights: wp.array(dtype=vec_pieces),
-    piece_colors: wp.array(dtype=wp.vec3),
-    face: int,
-    u: float,
-    v: float,
-) -> wp.vec3:
-    weights = piece_weights[triangles[3 * face] % vertex_count] * u
-    weights += piece_weights[triangles[3 * face + 1] % vertex_count] * v
-    weights += piece_weights[triangles[3 * face + 2] % vertex_count] * (1.0 - u - v)
+def _albedo(scene: Scene, face: int, u: float, v: float) -> wp.vec3:
+    weights = scene.piece_weights[scene.triangles[3 * face] % scene.vertex_count] * u
+    weights += scene.piece_weights[scene.triangles[3 * face + 1] % scene.vertex_count] * v
+    weights += scene.piece_weights[scene.triangles[3 * face + 2] % scene.vertex_count] * (1.0 - u - v)
     largest = int(0)
     for piece in range(1, PIECE_COUNT):
         if weights[piece] > weights[largest]:
             largest = piece
-    return piece_colors[(face // face_count) * PIECE_COUNT + largest]
+    return scene.piece_colors[(face // scene.face_count) * PIECE_COUNT + largest]
 
 
 @wp.func
-def _surface_normal(
-    triangles: wp.array(dtype=wp.int32),
-    normals: wp.array(dtype=wp.vec3),
-    face: int,
-    u: float,
-    v: float,
-    flat: wp.vec3,
-    direction: wp.vec3,
-) -> wp.vec3:
-    normal = normals[triangles[3 * face]] * u + normals[triangles[3 * face + 1]] * v
-    normal = wp.normalize(normal + normals[triangles[3 * face + 2]] * (1.0 - u - v) + flat * 1.0e-3)
+def _surface_normal(scene: Scene, face: int, u: float, v: float, flat: wp.vec3, direction: wp.vec3) -> wp.vec3:
+    normal = scene.normals[scene.triangles[3 * face]] * u + scene.normals[scene.triangles[3 * face + 1]] * v
+    normal = wp.normalize(normal + scene.normals[scene.triangles[3 * face + 2]] * (1.0 - u - v) + flat * 1.0e-3)
     # by the face's side: near the outline a smooth normal may lean away a little, and must not be turned over for it
     if wp.dot(flat, direction) > 0.0:
         normal = -normal
     return normal
 
 
+@wp.func
+def _cast(scene: Scene, direction: wp.vec3) -> Seen:
+    seen = Seen()
+    seen.color = scene.background
+    seen.face = -1
+    reach = float(1.0e4)
+    if scene.draw_floor == 1 and direction[2] < -1.0e-4:
+        reach = -scene.origin[2] / direction[2]
+    query = wp.mesh_query_ray(scene.mesh, scene.origin, direction, reach)
+    if query.result:
+        seen.face = query.face
+        seen.distance = query.t
+        seen.normal = _surface_normal(scene, query.face, query.u, query.v, query.normal, direction)
+        point = scene.origin + direction * query.t
+        albedo = _albedo(scene, query.face, query.u, query.v)
+        seen.color = _skin_color(scene, albedo, point, seen.normal, direction)
+    elif reach < 1.0e4:
+        seen.face = -2
+        seen.distance = reach
+        seen.normal = wp.vec3(0.0, 0.0, 1.0)
+        seen.color = _floor_color(scene, scene.origin + direction * reach, reach)
+    return seen
+
+
 @wp.kernel
 def trace_kernel(
-    # scene
-    mesh: wp.uint64,
-    triangles: wp.array(dtype=wp.int32),
-    normals: wp.array(dtype=wp.vec3),
-    vertex_count: int,
-    face_count: int,
-    piece_weights: wp.array(dtype=vec_pieces),
-    piece_colors: wp.array(dtype=wp.vec3),
-    draw_floor: int,
-    # light
-    to_sun: wp.vec3,
-    sun: wp.vec3,
-    sky: wp.vec3,
-    background: wp.vec3,
-    # camera
-    origin: wp.vec3,
-    right: wp.vec3,
-    up: wp.vec3,
-    ahead: wp.vec3,
-    width: int,
-    height: int,
+    scene: Scene,
     # out
     color_out: wp.array(dtype=wp.vec3),
     depth_out: wp.array(dtype=wp.float32),
@@ -206,60 +199,24 @@ def trace_kernel(
 ):
     """One ray through the centre of each pixel."""
     pixel = wp.tid()
-    direction = _ray(float(pixel % width) + 0.5, float(pixel // width) + 0.5, right, up, ahead, width, height)
-    color = background
-    depth = float(0.0)
-    normal = wp.vec3(0.0, 0.0, 0.0)
-    face = int(-1)
-    reach = _floor_reach(origin, direction, draw_floor)
-    query = wp.mesh_query_ray(mesh, origin, direction, reach)
-    if query.result:
-        face = query.face
-        depth = query.t * wp.dot(direction, ahead)
-        normal = _surface_normal(triangles, normals, face, query.u, query.v, query.normal, direction)
-        point = origin + direction * query.t
-        albedo = _albedo(triangles, vertex_count, face_count, piece_weights, piece_colors, face, query.u, query.v)
-        color = _skin_color(mesh, albedo, point, normal, direction, to_sun, sun, sky)
-    elif reach < 1.0e4:
-        face = -2
-        depth = reach * wp.dot(direction, ahead)
-        normal = wp.vec3(0.0, 0.0, 1.0)
-        color = _floor_color(mesh, origin + direction * reach, reach, to_sun, sun, sky, background)
-    color_out[pixel] = color
-    depth_out[pixel] = depth
-    normal_out[pixel] = normal
-    face_out[pixel] = face
+    direction = _ray(scene, float(pixel % scene.width) + 0.5, float(pixel // scene.width) + 0.5)
+    seen = _cast(scene, direction)
+    color_out[pixel] = seen.color
+    depth_out[pixel] = seen.distance * wp.dot(direction, scene.ahead)
+    normal_out[pixel] = seen.normal
+    face_out[pixel] = seen.face
 
 
 @wp.kernel
 def smooth_kernel(
-    # scene
-    mesh: wp.uint64,
-    triangles: wp.array(dtype=wp.int32),
-    normals: wp.array(dtype=wp.vec3),
-    vertex_count: int,
-    face_count: int,
-    piece_weights: wp.array(dtype=vec_pieces),
-    piece_colors: wp.array(dtype=wp.vec3),
-    draw_floor: int,
-    # light
-    to_sun: wp.vec3,
-    sun: wp.vec3,
-    sky: wp.vec3,
-    background: wp.vec3,
-    # camera
-    origin: wp.vec3,
-    right: wp.vec3,
-    up: wp.vec3,
-    ahead: wp.vec3,
-    width: int,
-    height: int,
+    scene: Scene,
     color: wp.array(dtype=wp.vec3),
     # out
     color_out: wp.array(dtype=wp.vec3),
 ):
     """Four rays where the colour of the centres differs from a neighbour's; a copy elsewhere."""
     pixel = wp.tid()
+    width = scene.width
     column = pixel % width
     row = pixel // width
     own = color[pixel]
@@ -270,7 +227,7 @@ def smooth_kernel(
         contrast = wp.max(contrast, wp.max(wp.abs(color[pixel + 1] - own)))
     if row > 0:
         contrast = wp.max(contrast, wp.max(wp.abs(color[pixel - width] - own)))
-    if row + 1 < height:
+    if row + 1 < scene.height:
         contrast = wp.max(contrast, wp.max(wp.abs(color[pixel + width] - own)))
     if contrast <= CONTRAST:
         color_out[pixel] = own
@@ -279,20 +236,8 @@ def smooth_kernel(
     for sample in range(4):
         x = float(column) + 0.25 + 0.5 * float(sample % 2)
         y = float(row) + 0.25 + 0.5 * float(sample // 2)
-        direction = _ray(x, y, right, up, ahead, width, height)
-        reach = _floor_reach(origin, direction, draw_floor)
-        query = wp.mesh_query_ray(mesh, origin, direction, reach)
-        if query.result:
-            normal = _surface_normal(triangles, normals, query.face, query.u, query.v, query.normal, direction)
-            point = origin + direction * query.t
-            albedo = _albedo(
-                triangles, vertex_count, face_count, piece_weights, piece_colors, query.face, query.u, query.v
-            )
-            total += _skin_color(mesh, albedo, point, normal, direction, to_sun, sun, sky)
-        elif reach < 1.0e4:
-            total += _floor_color(mesh, origin + direction * reach, reach, to_sun, sun, sky, background)
-        else:
-            total += background
+        seen = _cast(scene, _ray(scene, x, y))
+        total += seen.color
     color_out[pixel] = total * 0.25
 
 
@@ -333,14 +278,17 @@ def launch_layers(
         raise ValueError(f"{bodies} bodies of {coat.vertex_count} vertices do not make the mesh")
     if any(len(array) != width * height for array in (*traced, color_out)):
         raise ValueError(f"the layers do not have {width} x {height} pixels")
-    inputs = [mesh.id, mesh.indices, normals, *coat, int(draw_floor), *light]
-    inputs += [wp.vec3(*(float(value) for value in axis)) for axis in camera_axes]
-    inputs += [width, height]
-    wp.launch(trace_kernel, dim=width * height, inputs=inputs, outputs=list(traced), device=mesh.device)
+    scene = Scene()
+    scene.mesh, scene.triangles, scene.normals = mesh.id, mesh.indices, normals
+    scene.vertex_count, scene.face_count, scene.piece_weights, scene.piece_colors = coat
+    scene.to_sun, scene.sun, scene.sky, scene.background = light
+    scene.origin, scene.right, scene.up, scene.ahead = (wp.vec3(*map(float, axis)) for axis in camera_axes)
+    scene.width, scene.height, scene.draw_floor = width, height, int(draw_floor)
+    wp.launch(trace_kernel, dim=width * height, inputs=[scene], outputs=list(traced), device=mesh.device)
     wp.launch(
         smooth_kernel,
         dim=width * height,
-        inputs=[*inputs, traced.color],
+        inputs=[scene, traced.color],
         outputs=[color_out],
         device=mesh.device,
     )
