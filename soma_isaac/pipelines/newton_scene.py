@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.errors import MissingDependency
+from soma_isaac.errors import MissingDependency, OutputConflict
 from soma_isaac.pipelines.body_config import check_presets
 from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.motion_in import load_motion
@@ -41,6 +42,7 @@ class NewtonSceneConfig:
         dt: Step of the simulation, s.
         fps: Frames per second of the recording.
         colliders: People stop the robot with their capsules.
+        replace: Overwrite an output that exists.
     """
 
     output: str = ""
@@ -52,6 +54,7 @@ class NewtonSceneConfig:
     dt: float = 0.005
     fps: float = 50.0
     colliders: bool = True
+    replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,12 @@ def run_newton_scene(config: NewtonSceneConfig) -> NewtonSceneReport:
         ConfigRefused: A value does not fit.
         InputRejected: A motion is not sound.
         MissingDependency: Newton is not installed.
-        OutputConflict: The recording cannot be written.
+        OutputConflict: The recording exists and ``replace`` is not set, or it cannot be written.
     """
     check_config(config)
+    final = Path(config.output)
+    if os.path.lexists(final) and not config.replace:
+        raise OutputConflict(f"{str(final)!r} exists; name another output or add replace=true")
     from soma_isaac.formats.atomic import publish
     from soma_isaac.formats.usd_stage_file import save_staged
 
@@ -130,7 +136,6 @@ def run_newton_scene(config: NewtonSceneConfig) -> NewtonSceneReport:
         state, following = following, state
         spent += time.process_time() - begin
     stage.SetEndTimeCode(float(frames - 1))
-    final = Path(config.output)
     final.parent.mkdir(parents=True, exist_ok=True)
     publish(save_staged(stage, final), final)
     finite = bool(np.isfinite(state.joint_q.numpy()).all())

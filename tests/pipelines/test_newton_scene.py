@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from soma_isaac.errors import MissingDependency
+from soma_isaac.errors import MissingDependency, OutputConflict
 from soma_isaac.pipelines.config import ConfigRefused
 from soma_isaac.pipelines.newton_scene import NewtonSceneConfig, circle, prepare_command_line, run_newton_scene
 
@@ -24,6 +24,13 @@ from soma_isaac.pipelines.newton_scene import NewtonSceneConfig, circle, prepare
 def test_values_that_do_not_fit_are_refused_by_name(values, named):
     with pytest.raises(ConfigRefused, match=named):
         run_newton_scene(NewtonSceneConfig(**{"output": "scene.usdc", **values}))
+
+
+def test_a_recording_that_exists_is_not_overwritten_unasked(tmp_path):
+    (tmp_path / "scene.usdc").write_bytes(b"mine")
+    with pytest.raises(OutputConflict, match="replace=true"):
+        run_newton_scene(NewtonSceneConfig(output=str(tmp_path / "scene.usdc"), count=1))
+    assert (tmp_path / "scene.usdc").read_bytes() == b"mine"
 
 
 def test_an_unknown_key_ends_with_2(capsys):
