@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from soma_isaac.errors import InputRejected, OutputConflict
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
 from soma_isaac.pipelines.config import check_command_line
-from soma_isaac.pipelines.single_run import run_single
+from soma_isaac.pipelines.single_run import publish_result, run_single
 from soma_isaac.pipelines.still_pose import still_pose
 from soma_isaac.rig.skeleton import template_rest_offsets
 
@@ -70,7 +69,7 @@ def export_body(config: BodyExportConfig) -> BodyExportReport:
     else:
         scale = _scale(config, motion)
         staged, stride = _stage_body(config, motion, scale, final)
-    state = _publish(staged, final, config.replace)
+    state = publish_result(staged, final, config.replace)
     return BodyExportReport(final, state, final.stat().st_size, motion.frame_count, motion.fps, scale, stride)
 
 
@@ -168,28 +167,6 @@ def _stage_body(config: BodyExportConfig, motion: SomaMotion, scale: float, fina
         uv=uv,
     )
     return save_staged(cache, final), stride
-
-
-def _publish(staged: Path, final: Path, replace_other: bool) -> str:
-    """Give the staged file its name unless other bytes have it; returns the report's ``state``."""
-    from soma_isaac.formats.atomic import discard, publish, sha256_of_file
-
-    exists = os.path.lexists(final)
-    if exists and not (final.is_file() and not final.is_symlink()):
-        discard(staged)
-        raise OutputConflict(f"{str(final)!r} is a folder or a link; name a file")
-    if exists and sha256_of_file(final) == sha256_of_file(staged):
-        discard(staged)
-        return "unchanged"
-    if exists and not replace_other:
-        discard(staged)
-        raise OutputConflict(f"{str(final)!r} exists with other bytes; name another output or add replace=true")
-    try:
-        publish(staged, final)
-    except OSError:
-        discard(staged)
-        raise
-    return "replaced" if exists else "written"
 
 
 def prepare_command_line(arguments: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from soma_isaac.errors import MissingDependency, OutputConflict
 from soma_isaac.pipelines.body_config import check_presets
 from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.pipelines.single_run import run_single
+from soma_isaac.pipelines.single_run import publish_result, run_single
 from soma_isaac.rig.skeleton import data_path
 
 if TYPE_CHECKING:
@@ -117,7 +117,6 @@ def run_newton_scene(config: NewtonSceneConfig) -> NewtonSceneReport:
     final = Path(config.output)
     if os.path.lexists(final) and not config.replace:
         raise OutputConflict(f"{str(final)!r} exists; name another output or add replace=true")
-    from soma_isaac.formats.atomic import publish
     from soma_isaac.formats.usd_stage_file import save_staged
 
     stepper = _people(config)
@@ -137,7 +136,7 @@ def run_newton_scene(config: NewtonSceneConfig) -> NewtonSceneReport:
         spent += time.process_time() - begin
     stage.SetEndTimeCode(float(frames - 1))
     final.parent.mkdir(parents=True, exist_ok=True)
-    publish(save_staged(stage, final), final)
+    publish_result(save_staged(stage, final), final, config.replace)
     finite = bool(np.isfinite(state.joint_q.numpy()).all())
     return NewtonSceneReport(str(final), steps, frames, round(1e3 * spent / steps, 3), finite)
 

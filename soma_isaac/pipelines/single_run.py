@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from soma_isaac.batch.names import escaped
 from soma_isaac.errors import InputRejected, OutputConflict, SomaError
-from soma_isaac.formats.atomic import write_file
+from soma_isaac.formats.atomic import discard, publish, sha256_of_bytes, sha256_of_file, write_file
 from soma_isaac.pipelines.config import EXIT_USAGE, ConfigRefused, config_object
 from soma_isaac.pipelines.warp_log import hush_warp
 
@@ -41,8 +41,13 @@ def run_single(config: DictConfig, schema: type[Settings], job: Callable[[Settin
     return 0
 
 
-def check_place(path: Path, data: bytes, replace: bool) -> str:
+def check_place(path: Path, data: bytes | Path, replace: bool) -> str:
     """What writing ``data`` to ``path`` would be: ``written``, ``replaced``, or ``unchanged`` where it is there.
+
+    Args:
+        path: The output.
+        data: Its bytes, or the file that holds them.
+        replace: Other bytes may be overwritten.
 
     Raises:
         OutputConflict: Other bytes are there and ``replace`` is not set, or it is no place for a file.
@@ -51,11 +56,31 @@ def check_place(path: Path, data: bytes, replace: bool) -> str:
         return "written"
     if path.is_symlink() or not path.is_file():
         raise OutputConflict(f"{str(path)!r} is a folder or a link; name a file")
-    if path.read_bytes() == data:
+    digest = sha256_of_file(data) if isinstance(data, Path) else sha256_of_bytes(data)
+    if sha256_of_file(path) == digest:
         return "unchanged"
     if not replace:
         raise OutputConflict(f"{str(path)!r} exists with other bytes; name another output or add replace=true")
     return "replaced"
+
+
+def publish_result(staged: Path, final: Path, replace: bool) -> str:
+    """Give a staged file its name unless other bytes have it; it is gone in the end, whatever happens.
+
+    Returns:
+        As :func:`check_place`.
+
+    Raises:
+        OutputConflict: As :func:`check_place`.
+        OSError: The disk refused; ``final`` is what it was before.
+    """
+    try:
+        state = check_place(final, staged, replace)
+        if state != "unchanged":
+            publish(staged, final)
+    finally:
+        discard(staged)
+    return state
 
 
 def write_results(files: Sequence[tuple[Path, bytes]], replace: bool, inputs: Sequence[Path] = ()) -> list[str]:

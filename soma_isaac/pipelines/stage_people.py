@@ -16,7 +16,7 @@ from soma_isaac.errors import OutputConflict
 from soma_isaac.pipelines.body_config import check_presets
 from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.pipelines.single_run import run_single
+from soma_isaac.pipelines.single_run import publish_result, run_single
 from soma_isaac.rig.skeleton import data_path
 
 if TYPE_CHECKING:
@@ -99,7 +99,6 @@ def write_stage(config: StageConfig) -> StageReport:
     # Imported here so that --help and wrong arguments are answered at once.
     from pxr import Usd, UsdGeom
 
-    from soma_isaac.formats.atomic import publish
     from soma_isaac.formats.rig_usd import load_template_rig
     from soma_isaac.formats.usd_stage_file import save_staged, set_time_range, stage_in_memory
     from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
@@ -129,7 +128,7 @@ def write_stage(config: StageConfig) -> StageReport:
         # From a stage in memory the relative path leads nowhere: with nothing loaded USD does not look, nor warn.
         stage.SetPopulationMask(Usd.StagePopulationMask())
         relative_to_rig(stage.GetRootLayer(), final)
-    publish(save_staged(stage, final), final)
+    publish_result(save_staged(stage, final), final, config.replace)
     return StageReport(str(final), tuple(names), round(seconds, 3), final.stat().st_size)
 
 

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from soma_isaac.errors import OutputConflict
-from soma_isaac.pipelines.single_run import write_results
+from soma_isaac.formats.atomic import stage
+from soma_isaac.pipelines.single_run import publish_result, write_results
 
 
 def test_all_or_none(tmp_path):
@@ -20,6 +21,23 @@ def test_all_or_none(tmp_path):
         "replaced",
     ]
     assert "unchanged" in write_results([(first, b"1")], replace=False)[0]
+
+
+def test_a_staged_file_is_gone_whatever_becomes_of_it(tmp_path):
+    final = tmp_path / "a.glb"
+
+    def written(data, replace=False):
+        return publish_result(stage(final, data), final, replace)
+
+    assert [written(b"1"), written(b"1"), written(b"2", replace=True)] == ["written", "unchanged", "replaced"]
+    with pytest.raises(OutputConflict, match="exists with other bytes"):
+        written(b"3")
+    assert final.read_bytes() == b"2" and os.listdir(tmp_path) == ["a.glb"]
+    final.unlink()
+    final.mkdir()
+    with pytest.raises(OutputConflict, match="a folder or a link"):
+        written(b"3", replace=True)
+    assert os.listdir(tmp_path) == ["a.glb"]
 
 
 def test_an_input_is_never_written_to(tmp_path):
