@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -47,12 +47,14 @@ def dotted_keys(schema: type, prefix: str = "") -> tuple[str, ...]:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """A clause that names the known name nearest to ``name``, or all of them if none is near."""
+    """A clause that names the known name nearest to ``name``, or all but those in groups if none is near."""
     matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not matches:
         tails = {key.rpartition(".")[2]: key for key in known}
         matches = [tails[tail] for tail in difflib.get_close_matches(name.rpartition(".")[2], list(tails), n=1)]
-    return f"did you mean {matches[0]!r}?" if matches else f"there are {', '.join(known)}"
+    if matches:
+        return f"did you mean {matches[0]!r}?"
+    return f"there are {', '.join(key for key in known if '.' not in key)}"
 
 
 def check_overrides(arguments: Sequence[str], schema: type) -> None:
@@ -82,10 +84,22 @@ def check_overrides(arguments: Sequence[str], schema: type) -> None:
             raise ConfigRefused(f"{argument!r} cannot be read; quote it as in '{key}=\"a[b]=c.npz\"'") from error
         if override.is_sweep_override():
             raise ConfigRefused(f"{argument!r}: one run takes one value; lists are written [a,b]")
+        value = override.value()
+        for inner in _inner_keys(key, value, known):
+            if inner not in known:
+                raise ConfigRefused(f"unknown key {inner!r}; {nearest(inner, known)}")
         try:
-            OmegaConf.update(base, key, override.value())
-        except OmegaConfBaseException as error:
+            OmegaConf.update(base, key, value)
+        except (OmegaConfBaseException, OverflowError) as error:
             raise ConfigRefused(f"{argument!r}: {str(error).splitlines()[0]}") from error
+
+
+def _inner_keys(key: str, value: object, known: Sequence[str]) -> Iterator[str]:
+    """Dotted keys that a group's value ``{a: 1, b: {c: 2}}`` sets."""
+    if isinstance(value, Mapping) and any(name.startswith(f"{key}.") for name in known):
+        for name, inner in value.items():
+            yield f"{key}.{name}"
+            yield from _inner_keys(f"{key}.{name}", inner, known)
 
 
 def check_ranges(config: object, ranges: Mapping[str, tuple[float, float]]) -> None:

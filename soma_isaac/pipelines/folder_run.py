@@ -22,7 +22,7 @@ from soma_isaac.batch.progress import Progress
 from soma_isaac.batch.run import FINAL_STATES, Batch, BatchOptions, DiskRefused
 from soma_isaac.batch.stop import StopRequest
 from soma_isaac.batch.supervisor import Supervisor
-from soma_isaac.errors import InputRejected
+from soma_isaac.errors import InputRejected, OutputConflict
 from soma_isaac.formats.atomic import write_file
 from soma_isaac.pipelines.config import config_yaml
 from soma_isaac.pipelines.run_config import FolderRunConfig
@@ -106,7 +106,7 @@ def plan_folder(
 
     Raises:
         InputRejected: The source does not exist, there is no motion in it, or the output is no place for results.
-        OutputConflict: Two inputs claim one output.
+        OutputConflict: Two inputs claim one output, or an output would take the place of an input.
     """
     out = Path(config.output.dir).expanduser().resolve()
     if out.exists() and not out.is_dir():
@@ -117,8 +117,27 @@ def plan_folder(
     if all(item.verdict == "skipped" for item in found):
         raise InputRejected(f"holds no motion files ({', '.join(rules.suffixes)})", str(source))
     entries = build_plan(found, outputs_of, key_parts)
-    root = source.parent if source.is_file() else source
-    return FolderPlan(entries, root.resolve(), out, digest, settings)
+    root = (source.parent if source.is_file() else source).resolve()
+    _check_apart(entries, root, out)
+    return FolderPlan(entries, root, out, digest, settings)
+
+
+def _check_apart(entries: Sequence[PlanEntry], source: Path, out: Path) -> None:
+    """Refuse outputs that would take the place of an input, which ``replace`` must not allow either.
+
+    Raises:
+        OutputConflict: The source lies where outputs go.
+    """
+    if not source.is_relative_to(out):
+        return
+    inputs = {source / entry.input for entry in entries}
+    for entry in entries:
+        for output in entry.outputs:
+            if out / output in inputs:
+                raise OutputConflict(
+                    f"the results of '{shown(entry.input)}' would overwrite the input '{shown(str(out / output))}'; "
+                    "choose an output.dir that does not hold the source"
+                )
 
 
 def run_folder(

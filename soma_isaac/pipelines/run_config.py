@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.motion.soma import check_fps
-from soma_isaac.pipelines.config import ConfigRefused
+from soma_isaac.pipelines.config import ConfigRefused, check_ranges
 
 # Repeats what motion_in.MOTION_SUFFIXES says (a test holds them equal): with it the parent would import scipy, and
 # every command, ``--help`` too, would take twice as long to answer.
 MOTION_SUFFIXES = (".npz", ".bvh")
 DETAILS_FOLDER = "details"
 MODES = ("run", "status", "verify")
+RANGES = {"workers": (1, 256), "recycle_after": (1, 1e9), "timeout_s": (1e-3, 1e9), "memory_gb": (0.0, 1e6)}
 
 
 @dataclass
@@ -109,14 +110,7 @@ def check_run_config(config: FolderRunConfig) -> None:
         if path == "":
             raise ConfigRefused(f"{key}: is empty")
     check_rate("source.fps", config.source.fps)
-    for key, ok in (
-        ("workers", 1 <= config.workers <= 256),
-        ("recycle_after", config.recycle_after >= 1),
-        ("timeout_s", config.timeout_s > 0.0),
-        ("memory_gb", config.memory_gb >= 0.0),
-    ):
-        if not ok:
-            raise ConfigRefused(f"{key}: {getattr(config, key)!r} is out of range")
+    check_ranges(config, RANGES)
 
 
 def check_rate(key: str, value: float | None) -> None:

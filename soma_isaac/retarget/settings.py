@@ -261,7 +261,7 @@ def check_settings(config: RetargetConfig) -> None:
     """
     for part, name, value, (smallest, largest) in settings(config):
         if not smallest <= value <= largest:  # NaN is not, either
-            raise InputRejected(f"{part}.{name}: {value:g} is out of range; give {smallest:g} to {largest:g}")
+            raise InputRejected(f"{part}.{name}: {value!r} is outside {smallest:g} to {largest:g}")
     for part, lower, upper in ORDERED:
         least, most = (getattr(getattr(config, part), name) for name in (lower, upper))
         if least > most:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +19,11 @@ from soma_isaac.pipelines.config import (
 )
 from soma_isaac.pipelines.g1_config import FORMAT_SUFFIXES, G1RefsConfig, check_config, conversion_settings
 from soma_isaac.pipelines.run_config import MOTION_SUFFIXES, SourceConfig
+from soma_isaac.retarget.settings import config_with
+
+
+def hand(weight: float) -> dict[str, Any]:
+    return {"retarget": config_with({"weights": {"hand": weight}})}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +43,16 @@ from soma_isaac.pipelines.run_config import MOTION_SUFFIXES, SourceConfig
         ("fps=30,50", "one run takes one value"),
         ("somefolder", "not key=value"),
         ("source.path=a[b].npz", "quote it"),
+        ("retarget.weights.hnd=3", "did you mean 'retarget.weights.hand'"),
+        ("weights.hand=3", "did you mean 'retarget.weights.hand'"),
+        ("retarget.footplan.blend=1", "did you mean 'retarget.foot_plan.blend'"),
+        ("retarget.weights={hnd:3}", "unknown key 'retarget.weights.hnd'; did you mean 'retarget.weights.hand'"),
+        ("retarget={weight:{hand:3}}", "unknown key 'retarget.weight'; did you mean 'retarget.weights'"),
+        ("retarget.weights=3", "retarget.weights=3"),
+        ("retarget=null", "not Optional"),
+        ("retarget.solver.window=1.5", "could not be converted to Integer"),
+        ("retarget.solver.fine_iterations=true", "could not be converted to Integer"),
+        (f"fps=1{'0' * 400}", "too large"),
     ],
 )
 def test_wrong_override_says_what_is_right(argument, words):
@@ -46,7 +63,8 @@ def test_wrong_override_says_what_is_right(argument, words):
 @pytest.mark.parametrize(
     "argument",
     ["source.path=../a b/c.npz", "source.path='a[b].npz'", "robot.urdf=", "source.fps=null", "source.fps=120", "--help",
-     "hydra.verbose=true", "formats=[beyondmimic,mjlab]", "dry_run=true", "fps=59.94"],
+     "hydra.verbose=true", "formats=[beyondmimic,mjlab]", "dry_run=true", "fps=59.94", "retarget.weights.hand=3",
+     "retarget={weights:{hand:3,torso:4.5},solver:{window:400}}", "retarget={}"],
 )  # fmt: skip
 def test_right_override_passes(argument):
     check_overrides([argument], G1RefsConfig)
@@ -71,6 +89,12 @@ def test_schema_keys_are_the_issue_keys():
         ({"timeout_s": 0.0}, "timeout_s:"),
         ({"recycle_after": 0}, "recycle_after:"),
         ({"memory_gb": -1.0}, "memory_gb:"),
+        ({"memory_gb": float("inf")}, "memory_gb: inf is outside 0 to 1e+06"),
+        ({"memory_gb": 1e300}, "memory_gb:"),
+        ({"timeout_s": float("nan")}, "timeout_s:"),
+        (hand(-1.0), "retarget.weights.hand: -1.0 is outside 0 to 10000"),
+        (hand(float("nan")), "retarget.weights.hand: nan is outside 0 to 10000"),
+        ({"retarget": config_with({"solver": {"window": 50}})}, "retarget.solver.window: 50 must not be below overlap"),
         ({"mode": "verfy"}, "mode:"),
     ],
 )
@@ -98,10 +122,19 @@ def test_digest_is_of_what_changes_bytes():
         {"formats": ["csv"]},
         {"source": SourceConfig(path="/x")},
         {"strict": True, "replace": True, "retry": True, "memory_gb": 3.0, "recycle_after": 2},
+        hand(2),
     ]
     other = [{"fps": 30.0}, {"source": SourceConfig(fps=60.0)}, {"source": SourceConfig(up_axis="y")}]
+    other += [hand(2.5), hand(3.0), {"retarget": config_with({"weights": {"torso": 3.0}})}]
     assert {settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in same} == {base}
-    assert len({base, *(settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in other)}) == 4
+    assert len({base, *(settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in other)}) == 7
+
+
+def test_settings_for_workers_are_json():
+    settings = conversion_settings(G1RefsConfig(**hand(2.5)))
+    assert json.loads(json.dumps(settings, allow_nan=False)) == settings
+    assert settings["retarget"] == {"weights": {"hand": 2.5}}
+    assert "retarget" not in conversion_settings(G1RefsConfig())
 
 
 def test_resolved_config_is_yaml_with_its_digest():

@@ -14,9 +14,13 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from soma_isaac.errors import OutputConflict
 from soma_isaac.formats.reference_clip import FORMATS, npz_bytes, read_reference_clip
 from soma_isaac.pipelines import command as command_module
 from soma_isaac.pipelines.demo_clips import CLIPS
+from soma_isaac.pipelines.g1_config import G1RefsConfig
+from soma_isaac.pipelines.g1_refs import plan_g1_refs
+from soma_isaac.pipelines.run_config import OutputConfig, SourceConfig
 from tests.recovery.driver import BOOKKEEPING, assert_nothing_lost, results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +112,52 @@ def test_other_folder_order_and_workers_give_the_same_bytes(command, finished, s
     theirs = results(source.parent / "again")
     shutil.rmtree(source.parent / "again")
     assert theirs == results(finished)
+
+
+def test_other_settings_are_another_folder(command, finished, source, tmp_path):
+    """They reach the workers, and are named wherever results are."""
+    before = results(finished)
+    refused = command(source.parent, "source.path=clips", "output.dir=out", "retarget.weights.hand=8")
+    assert refused.returncode == 2 and "replace=true" in refused.stderr and results(finished) == before
+    out, changed = tmp_path / "out", {"weights": {"hand": 8.0}}
+    result = command(source.parent, "source.path=clips/sub", f"output.dir={out}", "retarget={weights:{hand:8}}")
+    assert result.returncode == 0, result.stderr
+    for name, clip_format in FORMATS.items():
+        stem = f"squat{clip_format.extension}"
+        assert (out / name / stem).read_bytes() != (finished / name / "sub" / stem).read_bytes()
+    usual, other = (
+        json.loads(path.read_text()) for path in (finished / "details/sub/squat.json", out / "details/squat.json")
+    )
+    assert "retarget" not in usual and other["retarget"] == changed
+    assert json.loads((out / "ledger.jsonl").read_text().splitlines()[-1])["details"]["retarget"] == changed
+    facts, usual_facts = (json.loads((folder / "report.json").read_text())["facts"] for folder in (out, finished))
+    assert facts["Retargeting"] == "weights.hand=8.0" and "weights.hand=8.0" in (out / "report.html").read_text()
+    assert "Retargeting" not in usual_facts and facts["Settings"] != usual_facts["Settings"]
+    assert yaml.safe_load((out / "config.yaml").read_text())["retarget"]["weights"]["hand"] == 8.0
+
+
+def test_settings_from_a_file(command, source, tmp_path):
+    """As the documentation shows it; a wrong value in it is refused like one on the command line."""
+    (tmp_path / "soft.yaml").write_text("defaults: [g1_refs, _self_]\nretarget:\n  weights: {hand: -4.0}\n")
+    arguments = ("--config-dir=.", "--config-name=soft", f"source.path={source}", "output.dir=out", "dry_run=true")
+    result = command(tmp_path, *arguments)
+    assert result.returncode == 2 and "retarget.weights.hand: -4.0 is outside 0 to 10000" in result.stderr
+    assert command(tmp_path, *arguments, "retarget.weights.hand=4").returncode == 0
+
+
+@pytest.mark.parametrize("path", ["out/mjlab", "out/mjlab/walk.npz", "link"])
+def test_a_source_where_outputs_go_is_never_overwritten(source, tmp_path, path):
+    clip = tmp_path / "out" / "mjlab" / "walk.npz"
+    clip.parent.mkdir(parents=True)
+    clip.write_bytes((source / "walk.npz").read_bytes())
+    (tmp_path / "link").symlink_to("out/mjlab")
+    config = G1RefsConfig(
+        source=SourceConfig(str(tmp_path / path)), output=OutputConfig(str(tmp_path / "out")), replace=True
+    )
+    with pytest.raises(OutputConflict, match=r"'walk.npz' would overwrite the input '.*mjlab/walk.npz'"):
+        plan_g1_refs(config)
+    config.formats = ["amp", "csv"]
+    assert [entry.outputs[0] for entry in plan_g1_refs(config).entries] == ["amp/walk.npz"]
 
 
 def test_resume_after_loss_makes_the_same_bytes(command, finished, source):

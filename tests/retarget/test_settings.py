@@ -194,7 +194,7 @@ def test_windows_smaller_than_two_coarse_frames():
 def test_values_out_of_range_are_refused_before_any_work(key: str):
     value, (smallest, largest) = DEFAULTS[key]
     for given in (smallest - 1, largest + 1, float("nan"), float("inf"), -float("inf")):
-        with pytest.raises(InputRejected, match=re.escape(f"{key}: ") + r".* is out of range; give \S+ to \S+"):
+        with pytest.raises(InputRejected, match=re.escape(f"{key}: ") + r"\S+ is outside \S+ to \S+$"):
             check_settings(config(**{key.replace(".", "__"): given}))
     check_settings(config(**{key.replace(".", "__"): value}))
 
