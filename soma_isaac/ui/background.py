@@ -43,6 +43,7 @@ class LatestWorker(Generic[Asked, Answer]):
     def __init__(self, work: Callable[[Asked], Answer], name: str) -> None:
         self._work = work
         self._name = name
+        self._wanted: Asked | None = None
         self._condition = threading.Condition()
         self._waiting: list[Asked] = []
         self._replies: list[Reply[Asked, Answer]] = []
@@ -62,10 +63,24 @@ class LatestWorker(Generic[Asked, Answer]):
             if self._closed:
                 return
             self._waiting = [request]
-            if self._thread is None or not self._thread.is_alive():  # a fault of the program ends the thread
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+            if self._thread is None:
+                self._begin()
             self._condition.notify()
+
+    def want(self, request: Asked, *, patient: bool = False) -> None:
+        """:meth:`ask` for ``request`` unless it is the one wanted last.
+
+        Args:
+            request: What is wanted now.
+            patient: Not while another is worked on. Called once per frame this gives fewer answers, not later ones.
+        """
+        if request != self._wanted and not (patient and self.busy):
+            self._wanted = request
+            self.ask(request)
+
+    def forget(self) -> None:
+        """What was wanted last is to be worked on again when it is wanted again."""
+        self._wanted = None
 
     def take(self) -> Reply[Asked, Answer] | None:
         """The newest reply that was not taken yet."""
@@ -92,6 +107,10 @@ class LatestWorker(Generic[Asked, Answer]):
         thread.join(timeout_s)
         return not thread.is_alive()
 
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
     def _run(self) -> None:
         while True:
             with self._condition:
@@ -101,7 +120,7 @@ class LatestWorker(Generic[Asked, Answer]):
                     return
                 request = self._waiting.pop()
                 self._working = True
-            reply: Reply[Asked, Answer] = Reply(request, None, "The work ended without a result.")
+            reply: Reply[Asked, Answer] | None = None
             try:
                 reply = Reply(request, self._work(request))
             except SHOWABLE_ERRORS as error:
@@ -109,4 +128,8 @@ class LatestWorker(Generic[Asked, Answer]):
             finally:
                 with self._condition:
                     self._working = False
-                    self._replies = [reply]
+                    self._replies = [reply or Reply(request, None, "The work ended without a result.")]
+                    if reply is None:  # a fault of the program ends this thread; what waits is for another
+                        self._thread = None
+                        if self._waiting:
+                            self._begin()

@@ -9,11 +9,17 @@ from pathlib import Path
 TEMPLATE = "template"
 SHAPE, SCALES, BONES = "coefficients", "scales", "bone_scales"
 """Groups of sliders: the identity model's shape, its part scales, and bone lengths, which every body has."""
+GROUP_TITLES = {SHAPE: "Shape", SCALES: "Part scales", BONES: "Bone lengths"}
+"""What a view calls them; other groups have their own name."""
+
 LODS = ("low", "mid", "xlo")
 POSED = "posed"
 """The pose that the effectors ask for."""
 
 STILL_POSES = ("T-pose", "bind pose", POSED)
+STILL_TITLES = {"T-pose": "T-pose", "bind pose": "Bind pose", POSED: "Effectors"}
+"""What a view calls them."""
+
 MOTION_SUFFIXES = (".npz", ".bvh")
 CLIPS_SHOWN = 500
 SIZE_RANGE = (0.5, 1.5)
@@ -147,6 +153,16 @@ class SliderSpec:
     unit: str
     group: str = SHAPE
     default: float = 0.0
+
+
+def group_title(group: str) -> str:
+    """What a view calls a group of sliders."""
+    return GROUP_TITLES.get(group, group.replace("_", " ").capitalize())
+
+
+def clamped(value: float, limits: tuple[float, float]) -> float:
+    """The value, or the nearer of the limits where it is outside."""
+    return min(max(float(value), limits[0]), limits[1])
 
 
 def grouped(sliders: tuple[SliderSpec, ...], values: Sequence[float]) -> dict[str, tuple[float, ...]]:

@@ -22,20 +22,22 @@ def write_body(request: PreviewRequest, path: str, overwrite: bool) -> str:
         OSError: The disk refused.
     """
     # Hydra's configuration comes with them; the panel shall open without it.
-    from soma_isaac.pipelines.body_config import BodyExportConfig
+    from soma_isaac.pipelines.body_config import SUFFIXES, BodyExportConfig
     from soma_isaac.pipelines.body_export import export_body
 
-    if not path:
-        raise InputRejected("name a file to export to, e.g. body.usda")
+    # Whole, because nobody sees which folder the application works in.
+    file = Path(path).expanduser().absolute()
+    if not path or file.suffix.lower() not in SUFFIXES:
+        raise InputRejected(f"name a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}", path or None)
     if request.posed:
-        return _write_posed(request, path, overwrite)
+        return _write_posed(request, file, overwrite)
     body = request.body
     coefficients = None if body.coefficients is None else list(body.coefficients)
     report = export_body(
         BodyExportConfig(
             motion=None if request.clip is None else request.clip.path,
             pose=None if request.clip is not None else ("t" if request.still == STILL_POSES[0] else "bind"),
-            output=str(Path(path).expanduser()),
+            output=str(file),
             lod=body.lod,
             identity=body.backend,
             preset=body.preset,
@@ -50,14 +52,14 @@ def write_body(request: PreviewRequest, path: str, overwrite: bool) -> str:
     return f"{report.path} {report.state}{left_out}: {report.frame_count} frames, {report.byte_count / 1e6:.1f} MB."
 
 
-def _write_posed(request: PreviewRequest, path: str, overwrite: bool) -> str:
+def _write_posed(request: PreviewRequest, file: Path, overwrite: bool) -> str:
     """Export a body in the pose that its effectors ask for."""
     from soma_isaac.pipelines.pose_body import identity_body
     from soma_isaac.pipelines.pose_files import encoded
     from soma_isaac.pipelines.single_run import write_results
     from soma_isaac.ui.posing_solve import posed_motion
 
-    body, file = request.body, Path(path).expanduser()
+    body = request.body
     shown = identity_body(
         body.backend,
         named=body.preset,

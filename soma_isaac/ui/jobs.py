@@ -20,7 +20,7 @@ from soma_isaac.batch.ledger import LEDGER_NAME, RETRIED_STATES, LedgerCorrupt, 
 from soma_isaac.batch.plan import PLAN_NAME, PlanEntry, read_plan
 from soma_isaac.batch.run import ATTEMPTS_MAX
 from soma_isaac.errors import InputRejected
-from soma_isaac.ui.plain_words import plain_words
+from soma_isaac.ui.plain_words import panel_words, plain_words
 
 PYTHON_VARIABLE = "SOMA_ISAAC_JOBS_PYTHON"
 IDLE, RUNNING, CANCELLING, DONE, FAILED, CANCELLED = "idle", "running", "cancelling", "done", "failed", "cancelled"
@@ -250,34 +250,33 @@ class FolderJob:
         try:
             plan, records = read_plan(self._out / PLAN_NAME), read_ledger(self._out / LEDGER_NAME)[0]
         except (OSError, InputRejected, LedgerCorrupt) as error:
-            self._update(text=plain_words(error))
+            self._status = self._worded(plain_words(error))
             return
         ended, total = count_ended(plan, records), len(plan)
-        text = f"{ended} of {total} {self._unit}s" if ended < total else "Writing the report ..."
-        self._update(fraction=(1 + ended) / (total + 2), text=text, ended=ended, total=total)
+        text = f"{ended} of {_counted(total, self._unit)}" if ended < total else "Writing the report ..."
+        self._status = replace(self._worded(text), fraction=(1 + ended) / (total + 2), ended=ended, total=total)
 
-    def _update(self, **changes: object) -> None:
-        status = self._status
-        if status.state == RUNNING:  # a cancel in the meantime keeps its words
-            self._status = replace(status, **changes)  # type: ignore[arg-type]
+    def _worded(self, text: str) -> JobStatus:
+        """The status with a text; a cancel in the meantime keeps its own."""
+        return replace(self._status, text=text) if self._status.state == RUNNING else self._status
 
     def _conclude(self, code: int, planned: bool) -> None:
-        if planned and self._cancelled_at is None:
+        if planned:
             self._progress()
         said = [line for line in self._lines if line.strip()]
         error = next((line[len("error: ") :] for line in reversed(said) if line.startswith("error: ")), "")
         status = replace(self._status, exit_code=code)
         if code == 0:
-            self._status = replace(
-                status, state=DONE, fraction=1.0, text=f"Done: {status.total} {self._unit}{'s' * (status.total != 1)}."
-            )
+            text = f"Done: {_counted(status.total, self._unit)}."
+            self._status = replace(status, state=DONE, fraction=1.0, text=text)
         elif self._cancelled_at is not None:
-            text = f"Cancelled: {status.ended} of {status.total} {self._unit}s are complete; start again to go on."
+            left = f"{status.ended} of {_counted(status.total, self._unit)} complete; start again to go on."
+            text = f"Cancelled: {left}" if status.total else "Cancelled before anything was made."
             self._status = replace(status, state=CANCELLED, text=text)
         else:
             words = _EXIT_WORDS.get(code, f"The job ended with code {code}")
             reason = error or next(iter(reversed(said)), "it said nothing")
-            self._status = replace(status, state=FAILED, text=f"{words}: {reason}")
+            self._status = replace(status, state=FAILED, text=panel_words(f"{words}: {reason}"))
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -306,6 +305,11 @@ def count_ended(plan: Sequence[PlanEntry], records: Sequence[LedgerRecord]) -> i
         record is not None and (record.state not in RETRIED_STATES or record.attempt >= ATTEMPTS_MAX)
         for record in found
     )
+
+
+def _counted(count: int, unit: str) -> str:
+    """A number of things in words."""
+    return f"{count} {unit}{'s' * (count != 1)}"
 
 
 def _size(path: Path) -> int:

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 import omni.ui as ui
 
-from soma_isaac.ui.choices import BONES, LODS, SCALES, SHAPE, SIZE_RANGE, SPEED_RANGE, STILL_POSES, SliderSpec
+from soma_isaac.ui.choices import (
+    LODS,
+    SHAPE,
+    SIZE_RANGE,
+    SPEED_RANGE,
+    STILL_POSES,
+    STILL_TITLES,
+    SliderSpec,
+    group_title,
+)
 from soma_isaac.ui.panel_effectors import EffectorSection
 from soma_isaac.ui.panel_widgets import (
     CHOSEN,
@@ -36,7 +45,6 @@ from soma_isaac.ui.state import PanelState
 
 WINDOW_TITLE = "SOMA"
 NO_PRESET = "(none)"
-GROUP_TITLES = {SHAPE: "Shape", SCALES: "Part scales", BONES: "Bone lengths"}
 _ROWS_SHOWN = 10
 _SLIDER_ROW = ROW + 2
 _SLIDER_LABEL = 128
@@ -80,7 +88,7 @@ class Panel:
     def update(self, elapsed_s: float) -> None:
         """Let ``elapsed_s`` [s] pass and show what has changed; call it once per frame on the UI thread."""
         self.presenter.tick(elapsed_s)
-        if self.presenter.revision == self._shown:
+        if self.presenter.revision == self._shown and not self._make.take_entered():
             return
         self._shown = self.presenter.revision
         with self._make.showing():
@@ -107,20 +115,21 @@ class Panel:
         )
         # A place of its own for words, so that nothing below moves when they come and go.
         with scrolling(WORDS), ui.VStack(height=0):
-            for name, color in (("error", RED), ("message", GREEN), ("note", GREY)):
+            for name, color in (("error", RED), ("message", GREEN), ("note", GREY), ("caption", GREY)):
                 self._make.label(name, word_wrap=True, visible=False, style={"color": color})
 
     def _build_motion(self) -> None:
         presenter, make = self.presenter, self._make
         with section("Motion"):
             with ui.HStack(height=ROW, spacing=4):
-                make.button("play", "Play", lambda: presenter.play(not presenter.state.playing), width=64)
-                make.slider("time", 0.0, 1.0, presenter.seek)
+                make.button("play", "Play", lambda: presenter.play(not presenter.state.playback.playing), width=64)
+                make.slider("time", 0.0, 1.0, presenter.seek, format="%.2f s")
                 make.label("duration", width=52)
-            make.labelled_slider("speed", "Speed", *SPEED_RANGE, presenter.set_speed)
+            make.labelled_slider("speed", "Speed", *SPEED_RANGE, presenter.set_speed, format="%.2f x")
             with ui.HStack(height=ROW, spacing=4):
+                ui.Label("Still", width=LABEL)
                 for pose in STILL_POSES:
-                    make.button(pose, pose, lambda pose=pose: presenter.choose_still(pose))
+                    make.button(pose, STILL_TITLES[pose], lambda pose=pose: presenter.choose_still(pose), height=ROW)
             make.labelled_text("folder", "Clips in", presenter.open_folder)
             with scrolling(176):
                 make.rebuilt("clips", self._build_clips)
@@ -146,7 +155,7 @@ class Panel:
                 "preset", "Named body", presets, lambda n: presenter.choose_preset(None if n == NO_PRESET else n)
             )
             make.labelled_text("assets", "Model files", presenter.set_assets)
-            make.labelled_slider("size", "Size", *SIZE_RANGE, presenter.set_size)
+            make.labelled_slider("size", "Size", *SIZE_RANGE, presenter.set_size, format="%.2f x")
             make.rebuilt("sliders", self._build_sliders, height=0)
             with ui.HStack(height=ROW, spacing=4):
                 make.button("reset", "Reset shape", presenter.reset_shape)
@@ -163,7 +172,7 @@ class Panel:
         with self._make.showing(), ui.VStack(height=0, spacing=2):
             for group, members in groupby(rows, key=lambda row: row[1].group):
                 listed = list(members)
-                title = f"{GROUP_TITLES.get(group, group.replace('_', ' ').capitalize())} ({len(listed)})"
+                title = f"{group_title(group)} ({len(listed)})"
                 with section(title, collapsed=group != SHAPE) as frame:
                     self.widgets[f"group:{group}"] = frame
                     with (
@@ -190,7 +199,7 @@ class Panel:
     def _build_view(self) -> None:
         presenter, make = self.presenter, self._make
         with section("View"):
-            make.labelled_slider("turn", "Turn", -180.0, 180.0, presenter.set_turn)
+            make.labelled_slider("turn", "Turn", -180.0, 180.0, presenter.set_turn, format="%.0f deg")
             with ui.HStack(height=ROW, spacing=4):
                 make.check("skeleton", "Skeleton", presenter.show_skeleton)
                 make.check("robot", "G1 beside the body", presenter.show_robot)
@@ -217,19 +226,21 @@ class Panel:
     def _build_jobs(self) -> None:
         presenter, make = self.presenter, self._make
         with section("Jobs"):
-            make.labelled_text("references", "References", presenter.set_references)
             with ui.HStack(height=ROW, spacing=4):
                 make.check("only_clip", "Only the chosen clip", presenter.set_only_clip)
                 make.check("overwrite_references", "Overwrite", presenter.set_overwrite_references)
+            make.labelled_text("references", "References", presenter.set_references)
+            with ui.HStack(height=ROW, spacing=4):
+                ui.Spacer(width=LABEL)
+                make.button("prepare", "Prepare G1 references", presenter.prepare_references, height=ROW)
             make.labelled_text("pictures", "Pictures", presenter.set_pictures)
             with ui.HStack(height=ROW, spacing=4):
                 ui.Label("Bodies", width=LABEL)
                 make.integer("body_count", presenter.set_body_count)
-                make.button("render", "Render batch", presenter.render_batch)
+                make.button("render", "Render batch", presenter.render_batch, height=ROW)
             with ui.HStack(height=ROW, spacing=4):
-                make.button("prepare", "Prepare G1 references", presenter.prepare_references)
-                make.button("cancel", "Cancel", presenter.cancel_job, width=80)
-            self.widgets["progress"] = ui.ProgressBar(height=ROW, identifier="soma_progress")
+                self.widgets["progress"] = ui.ProgressBar(height=ROW, identifier="soma_progress")
+                make.button("cancel", "Cancel", presenter.cancel_job, width=80, height=ROW)
             with scrolling(WORDS):
                 make.label("job", word_wrap=True, height=0)
 
@@ -245,15 +256,23 @@ class Panel:
 
     def _show(self, state: PanelState) -> None:
         self._show_picture(state)
-        for name, text in (("error", state.error), ("message", state.message), ("note", state.note)):
+        caption = "" if state.error or state.message or state.note else state.caption
+        for name, text in (
+            ("error", state.error),
+            ("message", state.message),
+            ("note", state.note),
+            ("caption", caption),
+        ):
             self.widgets[name].text = text
             self.widgets[name].visible = bool(text)
         time = self.widgets["time"]
-        time.max = max(state.duration, 0.01)
-        time.enabled = state.duration > 0.0
-        self.widgets["play"].text = "Pause" if state.playing else "Play"
+        time.max = max(state.playback.duration, 0.01)
+        time.enabled = state.playback.duration > 0.0
+        self.widgets["play"].text = "Pause" if state.playback.playing else "Play"
         self.widgets["play"].enabled = state.clip is not None
-        self.widgets["duration"].text = f"{state.duration:.1f} s" if state.duration else ""
+        for pose in STILL_POSES:
+            self.widgets[pose].style = CHOSEN if state.clip is None and state.still == pose else {}
+        self.widgets["duration"].text = f"{state.playback.duration:.1f} s" if state.playback.duration else ""
         self._show_values(state)
         self._make.rebuild("clips", (state.clips, state.clip))
         self._make.rebuild("sliders", state.sliders)
@@ -271,8 +290,8 @@ class Panel:
     def _show_values(self, state: PanelState) -> None:
         body, view = state.body, state.view
         for name, value in (
-            ("time", state.time),
-            ("speed", state.speed),
+            ("time", state.playback.time),
+            ("speed", state.playback.speed),
             ("size", body.size),
             ("turn", view.turn),
             ("twist", body.twist),

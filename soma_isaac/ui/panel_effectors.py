@@ -38,7 +38,7 @@ class EffectorSection:
             with scrolling(_ROWS_SHOWN * ROW):
                 make.rebuilt("effectors", self._build_list)
             with ui.HStack(height=ROW, spacing=4):
-                ui.Label("Point", width=LABEL)
+                ui.Label("Point [m]", width=LABEL)
                 for axis, (name, tip) in enumerate(zip(AXES, AXIS_TIPS, strict=True)):
                     make.drag(
                         f"effector:{name}",
@@ -47,6 +47,7 @@ class EffectorSection:
                         STEP_M,
                         lambda value, axis=axis: posing.move_chosen(axis, value),
                         tooltip=f"{name}: {tip}",
+                        format=f"{name} %.3f",
                     )
             make.combo("joint", "Joint", BODY_JOINT_NAMES, self._choose_joint)
             with ui.HStack(height=ROW, spacing=4):

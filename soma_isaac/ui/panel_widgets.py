@@ -12,7 +12,8 @@ import omni.ui as ui
 
 ROW = 24
 LABEL = 96
-WORDS = 56
+WORDS = 72
+"""Height [px] of a place for four lines."""
 GREY, RED, GREEN, BLUE = 0xFF9A9A9A, 0xFF6A6AF2, 0xFF7FC97F, 0xFFB5803C
 
 STYLE = {
@@ -35,6 +36,7 @@ class Widgets:
         self._frames: dict[str, tuple[Any, object]] = {}
         self._showing = False
         self._edited: set[str] = set()
+        self._entered = False
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -65,18 +67,20 @@ class Widgets:
 
     def slider(self, name: str, low: float, high: float, action: Action, **options: Any) -> Any:
         """A slider alone."""
-        slider = ui.FloatSlider(min=low, max=high, precision=2, identifier=f"soma_{name}", **options)
+        slider = ui.FloatSlider(
+            min=low, max=high, precision=2, identifier=f"soma_{name}", **{"format": "%.2f", **options}
+        )
         slider.model.add_value_changed_fn(lambda model: self._input(action, model.as_float))
         self.by_name[name] = slider
         return slider
 
     def labelled_slider(
-        self, name: str, text: str, low: float, high: float, action: Action, tooltip: str = "", label: int = LABEL
+        self, name: str, text: str, low: float, high: float, action: Action, *, label: int = LABEL, **options: Any
     ) -> Any:
         """A slider in a row with its name."""
         with ui.HStack(height=ROW, spacing=4):
-            ui.Label(text, width=label, tooltip=tooltip, elided_text=True)
-            return self.slider(name, low, high, action, tooltip=tooltip)
+            ui.Label(text, width=label, tooltip=options.get("tooltip", ""), elided_text=True)
+            return self.slider(name, low, high, action, **options)
 
     def drag(self, name: str, low: float, high: float, step: float, action: Action, **options: Any) -> None:
         """A field whose number is dragged or typed."""
@@ -136,12 +140,23 @@ class Widgets:
         """Show a value, unless it is shown or the user is typing there: what is half typed is not yet anybody's."""
         if name not in self._edited:
             put(self.by_name[name].model, value)
+            if isinstance(value, str):
+                self.by_name[name].tooltip = value  # a path is longer than its field
+
+    def take_entered(self) -> bool:
+        """Whether somebody left a field since the last call: what was made of the entry is to be shown there."""
+        entered, self._entered = self._entered, False
+        return entered
 
     def _field(self, name: str, field: Any) -> None:
         self.by_name[name] = field
         self._edited.discard(name)
         field.model.add_begin_edit_fn(lambda _model: self._edited.add(name))
-        field.model.add_end_edit_fn(lambda _model: self._edited.discard(name))
+        field.model.add_end_edit_fn(lambda _model: self._left(name))
+
+    def _left(self, name: str) -> None:
+        self._edited.discard(name)
+        self._entered = True
 
     def _input(self, action: Action, value: Any) -> None:
         if not self._showing:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from soma_isaac.learned.skeleton import BODY_JOINT_NAMES
+import numpy as np
+
+from soma_isaac.learned.predictor import turn_about_y
+from soma_isaac.learned.skeleton import BODY_JOINT_NAMES, BodySkeleton, body_kinematics, template_skeleton
 from soma_isaac.ui.choices import POSED, PointEffector
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ FIRST = ("Hips", "LeftHand", "RightHand", "LeftFoot", "RightFoot")
 
 REACH_M = 5.0
 """No point is further than this from the origin in any direction."""
+
+Places = tuple[tuple[float, float, float], ...]
 
 AHEAD_M = 1.0
 """A joint that looks at something looks at a point this far ahead to begin with."""
@@ -41,12 +46,14 @@ class Posing:
     def start(self) -> None:
         """Show the pose that effectors ask for, with hips, hands and feet held where they are if there are none."""
         state = self._read()
+        if state.clip is not None:
+            self._change(joints=standing_ahead(state.joints))
         effectors = state.effectors or tuple(PointEffector(joint, False, self._place(joint)) for joint in FIRST)
-        self._change(effectors=effectors, clip=None, still=POSED, time=0.0, duration=0.0, playing=False, error="")
+        self._change(effectors=effectors, clip=None, still=POSED, playback=state.playback.of_still(), error="")
 
     def reset(self) -> None:
-        """Back to the effectors of the beginning, in the T-pose."""
-        self._change(effectors=(), chosen_effector=-1, joints=())
+        """Back to the effectors of the beginning, in the body's own T-pose."""
+        self._change(effectors=(), chosen_effector=-1, clip=None, joints=self._read().rest_joints)
         self.start()
 
     def add(self, joint: str, look: bool = False) -> None:
@@ -100,15 +107,31 @@ class Posing:
 
     def _place(self, joint: str) -> tuple[float, float, float]:
         """Where a joint is in the newest picture, or in the template's T-pose."""
-        joints = self._read().joints or _template_joints()
+        joints = self._read().joints or rest_places(template_skeleton())
         return joints[BODY_JOINT_NAMES.index(joint)]
 
 
-def _template_joints() -> tuple[tuple[float, float, float], ...]:
-    import numpy as np
+def standing_ahead(joints: Places) -> Places:
+    """A pose somewhere in a clip, as it is where the body stands above the origin and looks ahead (+Z).
 
-    from soma_isaac.learned.skeleton import body_kinematics, template_skeleton
+    Args:
+        joints: [23] places, m; or none.
+    """
+    if not joints:
+        return ()
+    places = np.array(joints)
+    left = places[BODY_JOINT_NAMES.index("LeftLeg")] - places[BODY_JOINT_NAMES.index("RightLeg")]
+    heading = turn_about_y(left[[0]], -left[[2]])[0]  # a turn by a takes +X to (cos a, 0, -sin a)
+    return rounded_places((places - places[0] * [1.0, 0.0, 1.0]) @ heading)
 
-    offsets = template_skeleton().rest_offsets
-    places, _ = body_kinematics(np.tile(np.eye(3), (1, 23, 1, 1)), offsets[:1], offsets)
-    return tuple((round(x, 3), round(y, 3), round(z, 3)) for x, y, z in places[0].tolist())
+
+def rest_places(skeleton: BodySkeleton) -> Places:
+    """The 23 joints [m] of a body in its T-pose."""
+    offsets = skeleton.rest_offsets
+    places, _ = body_kinematics(np.tile(np.eye(3), (1, len(offsets), 1, 1)), offsets[:1], offsets)
+    return rounded_places(places[0])
+
+
+def rounded_places(places: np.ndarray) -> Places:
+    """Places [N, 3] m in mm steps, as plain values."""
+    return tuple((round(x, 3), round(y, 3), round(z, 3)) for x, y, z in places.tolist())

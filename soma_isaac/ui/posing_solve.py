@@ -25,6 +25,18 @@ def poser() -> Poser:
     return choose_poser(None if data_path(WEIGHTS).is_file() else STILL)
 
 
+def public_offsets(identity: PreparedIdentity, hips_height: float) -> np.ndarray:
+    """Offsets [78, 3] m of the public joints of a body in its T-pose, on its soles.
+
+    Args:
+        identity: The body.
+        hips_height: m above the floor in the T-pose.
+    """
+    offsets = identity.arrays.relative_offsets.numpy()[0].astype(np.float64)
+    offsets[0], offsets[1] = 0.0, (0.0, hips_height, 0.0)
+    return offsets
+
+
 def posed_motion(effectors: tuple[PointEffector, ...], identity: PreparedIdentity, hips_height: float) -> SomaMotion:
     """One frame of the body in the pose that its effectors ask for; notes say what is out of reach.
 
@@ -36,8 +48,7 @@ def posed_motion(effectors: tuple[PointEffector, ...], identity: PreparedIdentit
     Raises:
         InputRejected: No effector holds a place.
     """
-    offsets = identity.arrays.relative_offsets.numpy()[0].astype(np.float64)
-    offsets[0], offsets[1] = 0.0, (0.0, hips_height, 0.0)
+    offsets = public_offsets(identity, hips_height)
     sets = Effectors.of([look_at(e.joint, e.point) if e.look else position(e.joint, e.point) for e in effectors])
     found = poser().solve(sets, BodySkeleton.from_public_offsets(offsets))
     notes = [

@@ -9,39 +9,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from soma_isaac.body.identities import IDENTITY_SPECS
 from soma_isaac.body.identities.presets import preset_names
-from soma_isaac.errors import InputRejected
 from soma_isaac.rig.skeleton import data_path
-from soma_isaac.ui.background import LatestWorker
+from soma_isaac.ui.background import LatestWorker, Reply
 from soma_isaac.ui.choices import (
+    CLIPS_SHOWN,
     COUNT_RANGE,
     LODS,
     POSED,
     SHAPE,
     SIZE_RANGE,
-    SPEED_RANGE,
     STILL_POSES,
     TEMPLATE,
     BodyChoice,
     Clip,
     PreviewRequest,
     ViewChoice,
+    clamped,
     grouped,
     list_clips,
 )
 from soma_isaac.ui.export import write_body
-from soma_isaac.ui.jobs import LIVE, FolderJob, g1_refs_command, jobs_python, render_bodies_command
-from soma_isaac.ui.plain_words import plain_words
+from soma_isaac.ui.job_control import JobControl
 from soma_isaac.ui.posing import Posing
 from soma_isaac.ui.stage_bodies import StageBodies, StagePort
 from soma_isaac.ui.state import PanelSettings, PanelState
 
 if TYPE_CHECKING:
-    from soma_isaac.ui.preview import PreviewPicture
+    from soma_isaac.ui.preview import PreviewPicture, PreviewRenderer
 
 BACKENDS = (TEMPLATE, *IDENTITY_SPECS)
 CORRECTIVES_REASON = "This version ships without pose correctives."
@@ -81,16 +80,16 @@ class Presenter:
         )
         self.revision = 0
         self.presets: tuple[str, ...] = preset_names()
-        self._preview: LatestWorker[PreviewRequest, PreviewPicture] = LatestWorker(draw or _Lazy(), "soma-preview")
-        self._listing: LatestWorker[str, tuple[Clip, ...]] = LatestWorker(list_clips, "soma-clips")
+        self._preview = LatestWorker(draw or _draw_lazily(), "soma-preview")
+        self._listing = LatestWorker(list_clips, "soma-clips")
         write = export or write_body
         self._exports: LatestWorker[tuple[PreviewRequest, str, bool], str] = LatestWorker(
             lambda job: write(*job), "soma-export"
         )
         self.stage = None if stage is None else StageBodies(stage)
-        self._job: FolderJob | None = None
-        self._asked: PreviewRequest | None = None
+        self._not_drawn = ""
         self.posing = Posing(lambda: self.state, self._change)
+        self._jobs = JobControl(settings, lambda: self.state, self._change)
         self._listing.ask(folder)
 
     # What the view reads besides the state.
@@ -103,7 +102,7 @@ class Presenter:
     @property
     def job_live(self) -> bool:
         """Whether the main job runs."""
-        return self.state.job.state in LIVE
+        return self._jobs.live
 
     # The body.
 
@@ -138,7 +137,7 @@ class Presenter:
 
     def set_size(self, value: float) -> None:
         """Overall size, within ``SIZE_RANGE``."""
-        self._body(size=_clamped(value, SIZE_RANGE))
+        self._body(size=clamped(value, SIZE_RANGE))
 
     def set_lod(self, name: str) -> None:
         """Level of detail."""
@@ -165,30 +164,34 @@ class Presenter:
         self._listing.ask(folder)
 
     def choose_clip(self, clip: Clip) -> None:
-        """Show a motion from its start."""
-        self._change(clip=clip, time=0.0, duration=0.0, error="")
+        """Show a motion from its start; the one that is shown is read anew."""
+        if clip == self.state.clip:
+            self._preview.forget()
+            self.seek(0.0)
+        else:
+            self._change(clip=clip, playback=self.state.playback.of_new_clip(), error="")
 
     def choose_still(self, pose: str) -> None:
         """Show a still pose."""
         if pose == POSED:
             self.posing.start()
         elif pose in STILL_POSES:
-            self._change(clip=None, still=pose, time=0.0, duration=0.0, playing=False, error="")
+            self._change(clip=None, still=pose, playback=self.state.playback.of_still(), error="")
 
     def play(self, on: bool) -> None:
         """Let time run or stop it; at the end it starts over."""
         if on and self.state.clip is None:
             self._change(error="Choose a clip to play.")
         else:
-            self._change(playing=bool(on))
+            self._change(playback=self.state.playback.run(on))
 
     def seek(self, time: float) -> None:
         """Go to a time in the clip [s]."""
-        self._change(time=_clamped(time, (0.0, self.state.duration)))
+        self._change(playback=self.state.playback.at(time))
 
     def set_speed(self, value: float) -> None:
         """Speed of the playback, within ``SPEED_RANGE``."""
-        self._change(speed=_clamped(value, SPEED_RANGE))
+        self._change(playback=self.state.playback.with_speed(value))
 
     # The view.
 
@@ -202,7 +205,7 @@ class Presenter:
 
     def set_turn(self, degrees: float) -> None:
         """Angle of the camera around the body [deg]."""
-        self._view(turn=_clamped(degrees, (-180.0, 180.0)))
+        self._view(turn=clamped(degrees, (-180.0, 180.0)))
 
     # Jobs.
 
@@ -220,14 +223,7 @@ class Presenter:
 
     def prepare_references(self) -> None:
         """Start the main job; nothing happens while one runs."""
-        out = _absolute(self.state.references)
-        self._start(
-            lambda source, python: g1_refs_command(
-                source, out, python, self._settings.workers, self.state.overwrite_references
-            ),
-            out,
-            "clip",
-        )
+        self._jobs.prepare_references()
 
     def set_pictures(self, folder: str) -> None:
         """Where rendered batches go."""
@@ -235,41 +231,15 @@ class Presenter:
 
     def set_body_count(self, count: int) -> None:
         """How many bodies a batch has, within ``COUNT_RANGE``."""
-        self._change(body_count=int(_clamped(count, COUNT_RANGE)))
+        self._change(body_count=int(clamped(count, COUNT_RANGE)))
 
     def render_batch(self) -> None:
         """Start the batch renderer; nothing happens while a job runs."""
-        out, count = _absolute(self.state.pictures), self.state.body_count
-        self._start(
-            lambda source, python: render_bodies_command(
-                source, out, count, python, self._settings.workers, self.state.overwrite_references
-            ),
-            out,
-            "scene",
-        )
-
-    def _start(self, command_of: Callable[[str, str | None], list[str]], out: str, unit: str) -> None:
-        state = self.state
-        if self.job_live:
-            return
-        if state.only_clip and state.clip is None:
-            self._change(error="Choose a clip, or switch 'only the chosen clip' off.")
-            return
-        source = state.clip.path if state.only_clip and state.clip is not None else state.clips_folder
-        try:
-            command = command_of(_absolute(source), jobs_python(self._settings.jobs_python or None))
-            job = FolderJob(command, Path(out), unit)
-            job.start()
-        except (InputRejected, OSError) as error:
-            self._change(error=plain_words(error))
-            return
-        self._job = job
-        self._change(job=job.status, message="", error="")
+        self._jobs.render_batch()
 
     def cancel_job(self) -> None:
         """Cancel the main job."""
-        if self._job is not None:
-            self._job.cancel()
+        self._jobs.cancel()
 
     def set_export_path(self, path: str) -> None:
         """Where the export goes."""
@@ -291,78 +261,68 @@ class Presenter:
             self._change(message="", error="")
             self.stage.add(self.request())
 
-    def dismiss(self) -> None:
-        """Take messages away."""
-        self._change(message="", error="")
-
     # Life.
 
     def request(self) -> PreviewRequest:
         """The picture that the state asks for."""
-        state = self.state
-        asked = PreviewRequest(
-            state.body, state.clip, state.still, state.time, state.view, state.references, draft=state.playing
-        )
-        return replace(asked, effectors=state.effectors) if asked.posed else asked
+        return self.state.request()
 
     def tick(self, elapsed_s: float) -> None:
         """Let ``elapsed_s`` [s] pass: play, collect what came in, ask for what is missing. Call it once per frame."""
-        state = self.state
-        if state.playing and state.duration > 0.0:
-            # A new picture is asked for when the last one has come: a slow machine shows fewer, not later ones.
-            self._change(time=(state.time + elapsed_s * state.speed) % state.duration)
+        self._change(playback=self.state.playback.after(elapsed_s))
         self._collect()
         request = self.request()
         if self.stage is not None:
-            self._tick_stage(self.stage, elapsed_s, request)
-        if request != self._asked and not (self.state.playing and self._preview.busy):
-            self._asked = request
-            self._preview.ask(request)
+            self._change(**self.stage.tick(elapsed_s, request))
+        self._preview.want(request, patient=self.state.playback.playing)
         if self.state.busy != self._preview.busy:
             self._change(busy=self._preview.busy)
 
     def close(self) -> None:
         """End everything that was started: threads, and a running job."""
-        if self._job is not None:
-            self._job.close()
+        self._jobs.close()
         if self.stage is not None:
             self.stage.close()
         for worker in (self._preview, self._listing, self._exports):
             worker.close()
 
-    def _tick_stage(self, stage: StageBodies, elapsed_s: float, request: PreviewRequest) -> None:
-        stage.tick(elapsed_s, request)
-        self._change(stage=stage.state)
-        if stage.message or stage.error:
-            self._change(message=stage.message, error=stage.error)
-            stage.message = stage.error = ""
-
     def _collect(self) -> None:
         drawn = self._preview.take()
-        if drawn is not None and drawn.answer is not None:
-            self._show(drawn.asked, drawn.answer)
-        elif drawn is not None and (drawn.asked.body, drawn.asked.clip) == (self.state.body, self.state.clip):
-            self._change(error=drawn.error, playing=False)
+        if drawn is not None:
+            self._show(drawn)
         listed = self._listing.take()
         if listed is not None and listed.asked == self.state.clips_folder:
-            self._change(clips=listed.answer or (), error=listed.error or self.state.error)
+            self._list(listed)
         exported = self._exports.take()
         if exported is not None:
             self._change(exporting=False, message=exported.answer or "", error=exported.error)
-        if self._job is not None and self._job.status != self.state.job:
-            ended_before = self.state.job.ended
-            self._change(job=self._job.status)
-            if self.state.job.ended != ended_before:
-                self._asked = None  # the G1 may have a reference now
+        if self._jobs.follow():
+            self._preview.forget()  # the G1 may have a reference now
 
-    def _show(self, request: PreviewRequest, picture: PreviewPicture) -> None:
-        state = self.state
-        self._change(picture=picture, note=picture.note, joints=picture.joints)
+    def _show(self, drawn: Reply[PreviewRequest, PreviewPicture]) -> None:
+        request, picture, state = drawn.asked, drawn.answer, self.state
+        if picture is None:
+            if (request.body, request.clip) == (state.body, state.clip):
+                self._not_drawn = drawn.error
+                self._change(error=drawn.error, playback=state.playback.run(False))
+            return
+        self._change(picture=picture, note=picture.note, shown=request)
+        if state.error == self._not_drawn:
+            self._change(error="")  # whatever stood in the way of a picture does so no more
         if request.clip == state.clip:
-            self._change(duration=picture.duration)
+            self._change(playback=state.playback.of_length(picture.duration))
+        if (request.clip, request.still) == (state.clip, state.still):
+            self._change(joints=picture.joints)
         # Sliders that the user has moved in the meantime stay where they are.
         if request.body == state.body:
-            self._change(sliders=picture.sliders, coefficients=picture.coefficients)
+            self._change(sliders=picture.sliders, coefficients=picture.coefficients, rest_joints=picture.rest_joints)
+
+    def _list(self, listed: Reply[str, tuple[Clip, ...]]) -> None:
+        clips = listed.answer or ()
+        if self.state.clip is not None and self.state.clip not in clips:
+            self.choose_still(STILL_POSES[0])  # what cannot be chosen is not shown
+        full = f"Only {CLIPS_SHOWN} of the motions in this folder are listed." if len(clips) == CLIPS_SHOWN else ""
+        self._change(clips=clips, error=listed.error or self.state.error, message=full or self.state.message)
 
     def _body(self, **changes: Any) -> None:
         if changes.get("backend", self.state.body.backend) != self.state.body.backend:
@@ -378,23 +338,13 @@ class Presenter:
             self.revision += 1
 
 
-class _Lazy:
+def _draw_lazily() -> Callable[[PreviewRequest], PreviewPicture]:
     """The real renderer, imported and made in the thread that uses it."""
 
-    def __init__(self) -> None:
-        self._draw: Callable[[PreviewRequest], PreviewPicture] | None = None
+    @cache
+    def renderer() -> PreviewRenderer:
+        from soma_isaac.ui.preview import PreviewRenderer
 
-    def __call__(self, request: PreviewRequest) -> PreviewPicture:
-        if self._draw is None:
-            from soma_isaac.ui.preview import PreviewRenderer
+        return PreviewRenderer()
 
-            self._draw = PreviewRenderer().draw
-        return self._draw(request)
-
-
-def _clamped(value: float, limits: tuple[float, float]) -> float:
-    return min(max(float(value), limits[0]), limits[1])
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+    return lambda request: renderer().draw(request)

@@ -33,6 +33,8 @@ EFFECTOR_M = 0.045
 _BACK = np.subtract(CAMERA.position, CAMERA.target)
 _BODY_MARGIN = 1.16
 _PAIR_MARGIN = 1.2
+_HEADROOM_M = 1.8
+"""How high a body of the template's size may reach before the camera steps back; its head is at 1.78 m."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,7 @@ class PreviewPicture:
         fps: Of the clip [Hz].
         note: What the picture does not show though it was asked for, and why; usually empty.
         joints: Places of the 23 body joints [m] in the body's own Y-up world; empty where there is no body.
+        rest_joints: The same in the T-pose.
     """
 
     image: np.ndarray
@@ -56,6 +59,7 @@ class PreviewPicture:
     fps: float
     note: str = ""
     joints: tuple[tuple[float, float, float], ...] = ()
+    rest_joints: tuple[tuple[float, float, float], ...] = ()
 
 
 class PreviewRenderer:
@@ -95,7 +99,10 @@ class PreviewRenderer:
             return (zup_from_yup_points(points.astype(np.float64)) - start) @ facing.T
 
         vertices, joints = placed(pose.vertices.numpy()[0]), placed(pose.joints.numpy()[0])
-        camera, aside = _camera(request, joints[0], hips_height / template_rest_offsets()[1, 1])
+        tall = hips_height / template_rest_offsets()[1, 1]
+        if request.posed:  # hands may be anywhere; in a clip a camera that goes to and fro would be worse
+            tall *= max(1.0, float(vertices[:, 2].max()) / (_HEADROOM_M * tall))
+        camera, aside = _camera(request, joints[0], tall)
         meshes, note = [SceneMesh(vertices - aside, layer.triangles, PERSON_RGB)], ""
         if request.posed:
             meshes += effector_balls(request, placed, aside)
@@ -111,7 +118,8 @@ class PreviewRenderer:
             draw_skeleton(image, joints - aside, camera)
         length = 0.0 if request.clip is None else (motion.frame_count - 1) / motion.fps
         shown, places = tuple(float(value) for value in coefficients), body_joints(pose.joints.numpy()[0])
-        return PreviewPicture(image, shown, body_sliders(layer), length, motion.fps, note, places)
+        rest = self._models.rest_joints(request.body, coefficients)
+        return PreviewPicture(image, shown, body_sliders(layer), length, motion.fps, note, places, rest)
 
     def _machine(
         self, request: PreviewRequest, hips: np.ndarray, facing: np.ndarray, aside: np.ndarray

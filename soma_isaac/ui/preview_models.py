@@ -19,7 +19,7 @@ from soma_isaac.body.scales import BONE_SCALE_JOINTS
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.reference_clip import read_reference_clip
 from soma_isaac.formats.rig_usd import load_template_rig
-from soma_isaac.learned.skeleton import POSE_INDICES
+from soma_isaac.learned.skeleton import POSE_INDICES, BodySkeleton
 from soma_isaac.math.frames import zup_from_yup_points, zup_from_yup_rotations
 from soma_isaac.math.so3 import matrix_from_rotvec
 from soma_isaac.motion.clip import ReferenceClip
@@ -30,7 +30,8 @@ from soma_isaac.retarget.robot import RobotModel, load_robot
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.sim.placement import hips_heights
 from soma_isaac.ui.choices import BONES, SCALES, SHAPE, BodyChoice, Clip, PointEffector, PreviewRequest, SliderSpec
-from soma_isaac.ui.posing_solve import posed_motion
+from soma_isaac.ui.posing import Places, rest_places, rounded_places
+from soma_isaac.ui.posing_solve import posed_motion, public_offsets
 
 CORRECTIVES_FILE = "SOMA_correctives.safetensors"
 BONE_LENGTHS = Coefficients(BONE_SCALE_JOINTS, default=1.0, low=0.7, high=1.3, unit="times its own length")
@@ -133,6 +134,16 @@ class PreviewModels:
         clip = request.clip
         key = (clip.path, _stamp(Path(clip.path)))
         return _kept(self._motions, key, _KEPT_MOTIONS, lambda: load_motion(Path(clip.path), name=clip.name))
+
+    def rest_joints(self, body: BodyChoice, coefficients: np.ndarray) -> Places:
+        """Places of the 23 body joints of a body in its T-pose.
+
+        Args:
+            body: The body.
+            coefficients: As for :meth:`identity`.
+        """
+        identity = self.identity(self.layer(body), body, coefficients)
+        return rest_places(BodySkeleton.from_public_offsets(public_offsets(*identity)))
 
     def _posed_motion(self, body: BodyChoice, effectors: tuple[PointEffector, ...]) -> SomaMotion:
         """The pose of a body that effectors ask for."""
@@ -246,9 +257,9 @@ def ground(request: PreviewRequest, motion: SomaMotion, stride: float) -> tuple[
     return facing_rotation(motion), zup_from_yup_points(motion.root_translation[0] * stride) * [1.0, 1.0, 0.0]
 
 
-def body_joints(joints: np.ndarray) -> tuple[tuple[float, float, float], ...]:
+def body_joints(joints: np.ndarray) -> Places:
     """Places of the 23 body joints of learned IK, in mm steps, from those of the pose joints [77, 3] m."""
-    return tuple((round(x, 3), round(y, 3), round(z, 3)) for x, y, z in joints[list(POSE_INDICES)].tolist())
+    return rounded_places(joints[list(POSE_INDICES)])
 
 
 def facing_rotation(motion: SomaMotion) -> np.ndarray:

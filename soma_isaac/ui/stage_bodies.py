@@ -152,12 +152,15 @@ class StageBodies:
         else:
             self._let_go()
 
-    def tick(self, elapsed_s: float, request: PreviewRequest) -> None:
+    def tick(self, elapsed_s: float, request: PreviewRequest) -> dict[str, Any]:
         """Collect what was made and move what is live; call it once per frame.
 
         Args:
             elapsed_s: s since the last call.
             request: What the panel shows.
+
+        Returns:
+            What a view has to show of it: ``stage``, with ``message`` and ``error`` where there is something to say.
         """
         made = self._adds.take()
         if made is not None:
@@ -170,6 +173,9 @@ class StageBodies:
             self._look()
         if self.state.live:
             self._follow(request)
+        said = {"message": self.message, "error": self.error} if self.message or self.error else {}
+        self.message = self.error = ""
+        return {"stage": self.state, **said}
 
     def close(self) -> None:
         """End the threads and let bodies go; they stay on the stage."""

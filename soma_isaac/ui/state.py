@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from soma_isaac.ui.choices import STILL_POSES, BodyChoice, Clip, PointEffector, SliderSpec, ViewChoice
+from soma_isaac.ui.choices import (
+    STILL_POSES,
+    STILL_TITLES,
+    BodyChoice,
+    Clip,
+    PointEffector,
+    PreviewRequest,
+    SliderSpec,
+    ViewChoice,
+)
 from soma_isaac.ui.jobs import JobStatus
+from soma_isaac.ui.playback import Playback
 from soma_isaac.ui.stage_bodies import StageState
 
 if TYPE_CHECKING:
@@ -52,16 +62,15 @@ class PanelState:
         references: Where prepared G1 references go.
         pictures: Where rendered batches go.
         body_count: Bodies of a batch.
-        playing: Whether time runs.
-        speed: Of the playback.
-        time: Seconds into the clip.
-        duration: Of the clip [s]; 0 for a still pose or while it is not known.
+        playback: Where in the clip the picture is, and how time runs.
         sliders: Of the identity model shown.
         coefficients: Their values.
         effectors: What the joints shall do while the pose ``POSED`` is shown.
         chosen_effector: Index of the chosen one, -1 for none.
         joints: Places of the 23 body joints [m] in the newest picture, in the body's own Y-up world; empty before.
+        rest_joints: The same in the T-pose of the body shown.
         picture: The newest picture, ``None`` before the first.
+        shown: What the newest picture was asked to show.
         busy: Whether a newer picture is being made.
         only_clip: Jobs are for the chosen clip alone rather than for all in the folder.
         overwrite_references: A job may overwrite results of other settings or another version.
@@ -84,16 +93,15 @@ class PanelState:
     clip: Clip | None = None
     still: str = STILL_POSES[0]
     clips: tuple[Clip, ...] = ()
-    playing: bool = False
-    speed: float = 1.0
-    time: float = 0.0
-    duration: float = 0.0
+    playback: Playback = Playback()
     sliders: tuple[SliderSpec, ...] = ()
     coefficients: tuple[float, ...] = ()
     effectors: tuple[PointEffector, ...] = ()
     chosen_effector: int = -1
     joints: tuple[tuple[float, float, float], ...] = ()
+    rest_joints: tuple[tuple[float, float, float], ...] = ()
     picture: PreviewPicture | None = None
+    shown: PreviewRequest | None = None
     busy: bool = True
     only_clip: bool = False
     body_count: int = 16
@@ -105,3 +113,27 @@ class PanelState:
     note: str = ""
     message: str = ""
     error: str = ""
+
+    @property
+    def caption(self) -> str:
+        """What is shown, or soon will be, in a few words."""
+        body = (self.body.preset or self.body.backend).replace("_", " ")
+        clip = STILL_TITLES[self.still] if self.clip is None else self.clip.name
+        return f"{body}, {clip}{' is on its way ...' if self.late else ''}"
+
+    @property
+    def late(self) -> bool:
+        """Whether the picture still shows another model, named body, clip or pose than was chosen."""
+        return self.busy and (self.shown is None or _choices(self.shown) != _choices(self.request()))
+
+    def request(self) -> PreviewRequest:
+        """The picture that the state asks for."""
+        time, playing = self.playback.time, self.playback.playing
+        asked = PreviewRequest(self.body, self.clip, self.still, time, self.view, self.references, draft=playing)
+        return replace(asked, effectors=self.effectors) if asked.posed else asked
+
+
+def _choices(request: PreviewRequest) -> tuple[object, ...]:
+    """What of a request may take long to load."""
+    body = request.body
+    return body.backend, body.preset, body.lod, body.assets, request.clip, request.still

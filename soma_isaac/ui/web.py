@@ -75,7 +75,13 @@ class PreviewPage:
             self.server.gui, self.presenter, lambda event: event.client_id is not None, before, after
         )
         self.stage = Stage(self.server.scene)
-        self.effectors = EffectorControls(self.controls.widgets, self.server.scene, Stage.anchor(0), self.presenter)
+        self.effectors = EffectorControls(
+            self.controls.widgets,
+            self.server.scene,
+            Stage.anchor(0),
+            self.presenter,
+            after=self.controls.body_folder,
+        )
         self._stop = Event()
         self._then = monotonic()
         self._shown: object = None
@@ -95,12 +101,12 @@ class PreviewPage:
         """Do what the user did, let time pass, show what has changed."""
         now = monotonic()
         elapsed, self._then = now - self._then, now
-        self.controls.obey()
+        obeyed = self.controls.obey()
         self.presenter.tick(elapsed)
         state = self.presenter.state
         frame, controls = state.picture, self.controls
         shown = (self.presenter.revision, controls.apart, controls.follow)
-        if shown == self._shown:
+        if shown == self._shown and not obeyed:  # a wish that changed nothing is taken back on the page
             return
         self._shown = shown
         with self.server.atomic():

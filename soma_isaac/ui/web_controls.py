@@ -9,7 +9,17 @@ from math import ceil
 from typing import Any
 
 from soma_isaac.batch.thumbnails import APART
-from soma_isaac.ui.choices import COUNT_RANGE, LODS, SHAPE, SIZE_RANGE, SPEED_RANGE, STILL_POSES, SliderSpec
+from soma_isaac.ui.choices import (
+    COUNT_RANGE,
+    LODS,
+    SHAPE,
+    SIZE_RANGE,
+    SPEED_RANGE,
+    STILL_POSES,
+    STILL_TITLES,
+    SliderSpec,
+    group_title,
+)
 from soma_isaac.ui.presenter import BACKENDS
 from soma_isaac.ui.state import PanelState
 from soma_isaac.ui.web_compare import Difference
@@ -37,6 +47,7 @@ class Controls:
     Attributes:
         apart: Distance [m] between two figures.
         follow: Keep the figure in the middle.
+        body_folder: The section of the body.
     """
 
     def __init__(
@@ -63,9 +74,9 @@ class Controls:
         self._build_jobs()
         self._build_export()
 
-    def obey(self) -> None:
-        """Do what the user did since the last call."""
-        self.widgets.obey()
+    def obey(self) -> bool:
+        """Do what the user did since the last call, and say whether there was anything."""
+        return self.widgets.obey()
 
     # Building.
 
@@ -73,15 +84,16 @@ class Controls:
         widgets, presenter = self.widgets, self._presenter
         with widgets.folder("Motion"):
             widgets.dropdown("clip", "Clip", (NO_CLIP,), self._choose_clip)
-            widgets.button("play", "Play", lambda: presenter.play(not presenter.state.playing))
+            widgets.button("play", "Play", lambda: presenter.play(not presenter.state.playback.playing))
             widgets.slider("time", "Time [s]", 0.0, 1.0, presenter.seek)
             widgets.slider("speed", "Speed", *SPEED_RANGE, presenter.set_speed)
-            widgets.buttons("still", "Still", STILL_POSES, presenter.choose_still)
+            poses = {STILL_TITLES[pose]: pose for pose in STILL_POSES}
+            widgets.buttons("still", "Still", tuple(poses), lambda title: presenter.choose_still(poses[title]))
             widgets.text("folder", "Clips in", presenter.open_folder)
 
     def _build_body(self) -> None:
         widgets, presenter = self.widgets, self._presenter
-        with widgets.folder("Body") as self._body_folder:
+        with widgets.folder("Body") as self.body_folder:
             widgets.dropdown("backend", "Model", BACKENDS, presenter.choose_backend)
             presets = (NO_PRESET, *presenter.presets)
             widgets.dropdown(
@@ -163,11 +175,12 @@ class Controls:
             now: A clock [s], for what is shown less often than every frame.
         """
         state, widgets = self._presenter.state, self.widgets
-        widgets.say("status", [(kind, getattr(state, kind)) for kind in ("error", "message", "note")])
+        said = [(kind, getattr(state, kind)) for kind in ("error", "message", "note")]
+        widgets.say("status", [*said, ("note", state.caption if state.late else "")])
         self._show_motion(state, now)
         body, view = state.body, state.view
         for name, value in (
-            ("speed", state.speed),
+            ("speed", state.playback.speed),
             ("size", body.size),
             ("backend", body.backend),
             ("preset", body.preset or NO_PRESET),
@@ -199,12 +212,12 @@ class Controls:
         if chosen in widgets.handles["clip"].options:
             widgets.put("clip", chosen)
         widgets.put("folder", state.clips_folder)
-        widgets.set("play", label="Pause" if state.playing else "Play", disabled=state.clip is None)
-        end = ceil(100.0 * state.duration) / 100.0
-        widgets.set("time", max=max(end, 0.01), disabled=state.duration <= 0.0)
-        if not state.playing or now - self._time_shown >= TIME_PERIOD_S:
+        widgets.set("play", label="Pause" if state.playback.playing else "Play", disabled=state.clip is None)
+        end = ceil(100.0 * state.playback.duration) / 100.0
+        widgets.set("time", max=max(end, 0.01), visible=state.playback.duration > 0.0)
+        if not state.playback.playing or now - self._time_shown >= TIME_PERIOD_S:
             self._time_shown = now
-            widgets.put("time", round(state.time, 2))
+            widgets.put("time", round(state.playback.time, 2))
 
     def _show_sliders(self, state: PanelState) -> None:
         if state.sliders != self._sliders[0]:
@@ -218,11 +231,11 @@ class Controls:
         """Sliders of the body: the first dozen of its shape at once, everything else in closed folders."""
         roots = []
         numbered = list(zip(range(len(state.sliders)), state.sliders, state.coefficients, strict=True))
-        with self._body_folder:
+        with self.body_folder:
             for (group, at_once), members in groupby(numbered, key=_group):
                 place: AbstractContextManager[Any] = nullcontext()
                 if not at_once:
-                    title = "More shape" if group == SHAPE else group.replace("_", " ").capitalize()
+                    title = "More shape" if group == SHAPE else group_title(group)
                     place = self.widgets.folder(title, closed=True)
                     roots.append(place)
                 with place:

@@ -25,13 +25,14 @@ class EffectorControls:
         scene: ``viser.SceneApi`` of a server or a client; ``None`` for widgets alone.
         anchor: Name of the node that the body stands in.
         presenter: What they control and show.
+        after: The section that theirs comes after, or ``None``.
     """
 
-    def __init__(self, widgets: Widgets, scene: Any, anchor: str, presenter: Presenter) -> None:
+    def __init__(self, widgets: Widgets, scene: Any, anchor: str, presenter: Presenter, *, after: Any = None) -> None:
         self._widgets, self._scene, self._anchor, self._presenter = widgets, scene, anchor, presenter
         self._handles: list[tuple[PointEffector, Any, Any]] = []
         posing = presenter.posing
-        with widgets.folder("Effectors", closed=True):
+        with widgets.folder("Effectors", closed=True, after=after):
             widgets.button("pose", "Pose by effectors", posing.start)
             widgets.dropdown("effector", "Effector", (NONE,), self._choose)
             for axis, label in enumerate(AXES):

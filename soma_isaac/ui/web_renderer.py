@@ -19,6 +19,7 @@ from soma_isaac.motion.clip import ReferenceClip
 from soma_isaac.motion.sample import pose_at
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.warp_log import hush_warp
+from soma_isaac.ui.background import Reply
 from soma_isaac.ui.choices import STILL_POSES, Clip, PreviewRequest
 from soma_isaac.ui.presenter import Presenter
 from soma_isaac.ui.preview import PreviewPicture, reference_pose
@@ -101,12 +102,19 @@ class PagePresenter(Presenter):
             before: Output folder of the one.
             after: Of the other.
         """
-        if not before.strip() or not Path(after.strip()).expanduser().is_dir() or not after.strip():
-            self._change(error="Name two existing folders to compare.")
-            return
+        for name, folder in (("Before", before.strip()), ("After", after.strip())):
+            if not folder or not Path(folder).expanduser().is_dir():
+                what = f"{folder!r} does not exist" if folder else "is empty"
+                self._change(error=f"{name}: {what}; a comparison takes the output folders of two runs.")
+                return
         self.choose_still(STILL_POSES[0])
         self.against = after.strip()
         self.open_folder(before)
+
+    def _list(self, listed: Reply[str, tuple[Clip, ...]]) -> None:
+        super()._list(listed)
+        if self.against and not listed.error and not self.clips:
+            self._change(error="The two runs have no clip of the same name.")
 
     def end_comparison(self) -> None:
         """Show one run again."""
@@ -172,6 +180,7 @@ class PageRenderer:
             sources[0].fps,
             " ".join(note for note in notes if note),
             body_joints(figures[0].joints) if isinstance(figures[0], BodyFigure) else (),
+            self._models.rest_joints(request.body, coefficients),
             figures=tuple(figures),
             names=tuple(names),
             centre=None if request.posed else _centre(figures[0]),

@@ -35,21 +35,24 @@ class Widgets:
         self._given: dict[str, Any] = {}
         self._texts: dict[str, Action] = {}
 
-    def obey(self) -> None:
-        """Do what the user did since the last call."""
+    def obey(self) -> bool:
+        """Do what the user did since the last call, and say whether there was anything."""
+        obeyed = False
         while True:
             try:
                 name, action, value = self._inbox.get_nowait()
             except Empty:
-                return
+                return obeyed
+            obeyed = True
             self._given[name] = value  # the browser shows it already, or something newer
             action(value)
 
     # Making them.
 
-    def folder(self, title: str, *, closed: bool = False) -> AbstractContextManager[Any]:
-        """A section that can be folded; a context for the widgets in it."""
-        return self.gui.add_folder(title, expand_by_default=not closed)
+    def folder(self, title: str, *, closed: bool = False, after: Any = None) -> AbstractContextManager[Any]:
+        """A section that can be folded, below all others or ``after`` one; a context for the widgets in it."""
+        order = None if after is None else after.order + 0.5
+        return self.gui.add_folder(title, expand_by_default=not closed, order=order)
 
     def slider(
         self, name: str, label: str, low: float, high: float, action: Action, *, value: float = 0.0, hint: str = ""

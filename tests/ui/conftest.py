@@ -107,7 +107,7 @@ class Hands:
             self.slowest_update_s = max(self.slowest_update_s, time.perf_counter() - began)
             asyncio.run(self._testing.wait_frames(1))
 
-    def wait(self, condition, timeout_s=60.0):
+    def wait(self, condition, timeout_s=120.0):
         """Frames until ``condition`` holds."""
         end = time.monotonic() + timeout_s
         while not condition():

@@ -33,14 +33,14 @@ def test_the_command_needs_a_python_and_the_scripts(monkeypatch, tmp_path):
         g1_refs_command("clips", "out", "/bin/python")
 
 
-def _run(code, out, until=lambda status: status.state not in jobs.LIVE, timeout_s=30.0):
+def _run(code, out, until=lambda status: status.state not in jobs.LIVE, timeout_s=120.0):
     job = FolderJob([sys.executable, "-c", code], out)
     job.start()
     _wait(job, until, timeout_s)
     return job
 
 
-def _wait(job, until, timeout_s=30.0):
+def _wait(job, until, timeout_s=120.0):
     end = time.monotonic() + timeout_s
     while not until(job.status):
         assert time.monotonic() < end, job.status
@@ -140,6 +140,41 @@ def test_a_polite_child_is_cancelled_and_a_deaf_one_is_killed_with_its_workers(t
     last = marker.read_text()
     time.sleep(0.3)
     assert marker.read_text() == last, "the worker lives on"
+
+
+def test_a_job_that_is_cancelled_at_once_says_so_and_a_late_one_counts_what_is_complete(tmp_path):
+    job = FolderJob([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path)
+    job.start()
+    job.cancel()
+    _wait(job, lambda status: status.state == "cancelled")
+    assert job.status.text == "Cancelled before anything was made."
+    entries = _entries(2)
+    (tmp_path / PLAN_NAME).write_bytes(plan_bytes(entries))
+    code = (
+        "import pathlib, signal, sys, time\n"
+        f"out = pathlib.Path({str(tmp_path)!r})\n"
+        "def end(*_):\n"
+        "    while not (out / 'done').exists(): time.sleep(0.01)\n"
+        "    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "(out / 'config.yaml').write_text('mine')\n"
+        "time.sleep(60)\n"
+    )
+    job = FolderJob([sys.executable, "-c", code], tmp_path)
+    job.start()
+    _wait(job, lambda status: status.total == 2)
+    job.cancel()
+    with Ledger(tmp_path) as ledger:  # the clip in hand may end
+        ledger.append(LedgerRecord("0.npz", "key0", "done"))
+    (tmp_path / "done").touch()
+    _wait(job, lambda status: status.state == "cancelled")
+    assert job.status.text == "Cancelled: 1 of 2 clips complete; start again to go on."
+
+
+def test_what_a_job_says_is_about_switches_not_keys(tmp_path):
+    code = "import sys; print('error: other results; choose another output.dir, or replace=true'); sys.exit(2)"
+    text = _run(code, tmp_path).status.text
+    assert text == "The settings were refused: other results; choose another folder, or switch 'Overwrite' on."
 
 
 def test_close_ends_a_running_child(tmp_path):

@@ -89,25 +89,29 @@ def _choose(hands, combo, index):
 def test_a_clip_plays_faster_with_more_speed_and_can_be_scrubbed(hands):
     hands.click("clip:squat.npz")
     hands.settle()
-    assert hands.state.clip.name == "squat.npz" and hands.state.duration > 2.0 and hands.state.time == 0.0
+    assert (
+        hands.state.clip.name == "squat.npz"
+        and hands.state.playback.duration > 2.0
+        and hands.state.playback.time == 0.0
+    )
     start = _pixels(hands)
     hands.click("play")
     hands.frames(15)
-    first = hands.state.time
+    first = hands.state.playback.time
     assert first > 0.3
     hands.drag("speed", 0.3, 0.98)
-    began = hands.state.time
+    began = hands.state.playback.time
     hands.frames(15)
-    assert hands.state.time - began > 1.5 * 15 / 30
+    assert hands.state.playback.time - began > 1.5 * 15 / 30
     hands.click("play")
-    assert not hands.state.playing
+    assert not hands.state.playback.playing
     hands.drag("time", 0.1, 0.4)
     hands.settle()
-    assert 0.3 < hands.state.time / hands.state.duration < 0.5
+    assert 0.3 < hands.state.playback.time / hands.state.playback.duration < 0.5
     assert _differ(start, _pixels(hands)) > 0.03
     hands.click(STILL_POSES[1])
     hands.settle()
-    assert hands.state.clip is None and hands.state.duration == 0.0
+    assert hands.state.clip is None and hands.state.playback.duration == 0.0
 
 
 def test_skeleton_and_robot_appear(hands):
@@ -178,7 +182,7 @@ def test_export_writes_the_shown_clip_and_refuses_to_overwrite(hands, tmp_path):
 def test_pictures_that_arrive_while_a_number_is_typed_leave_it_alone(hands):
     hands.click("clip:walk.npz")
     hands.click("play")
-    hands.wait(lambda: hands.state.playing and hands.state.time > 0.1)
+    hands.wait(lambda: hands.state.playback.playing and hands.state.playback.time > 0.1)
     asyncio.run(hands._testing.mouse_double_click(*hands._at("body_count", 0.3)))
     hands.panel.widgets["body_count"].model.set_value("")
     hands.frames(2)

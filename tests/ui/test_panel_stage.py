@@ -59,4 +59,4 @@ def test_add_live_and_remove_are_clicked_and_the_frames_go_on_meanwhile(kit, han
     kit.context.open(None)
     hands.click("stage_add")
     hands.wait(lambda: hands.state.error)
-    assert hands.panel.widgets["error"].text == "no stage is open"
+    assert hands.panel.widgets["error"].text == "No stage is open."

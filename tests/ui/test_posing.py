@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from soma_isaac.learned.skeleton import BODY_JOINT_NAMES
+from soma_isaac.learned.skeleton import BODY_JOINT_NAMES, template_skeleton
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.ui.choices import POSED, BodyChoice, PointEffector, PreviewRequest, ViewChoice
+from soma_isaac.ui.choices import POSED, BodyChoice, Clip, PointEffector, PreviewRequest, ViewChoice
 from soma_isaac.ui.export import write_body
-from soma_isaac.ui.posing import FIRST, REACH_M
+from soma_isaac.ui.posing import FIRST, REACH_M, rest_places, standing_ahead
 from soma_isaac.ui.presenter import Presenter
 from soma_isaac.ui.preview import PreviewPicture, PreviewRenderer
 from soma_isaac.ui.state import PanelSettings
@@ -23,10 +24,14 @@ USER, PROGRAM = SimpleNamespace(client_id=1), SimpleNamespace(client_id=None)
 
 
 def settle(presenter):
-    end = time.monotonic() + 30.0
+    end = time.monotonic() + 120.0
     while True:
         presenter.tick(0.0)
-        if presenter.state.picture is not None and not presenter.state.busy and presenter.request() == presenter._asked:
+        if (
+            presenter.state.picture is not None
+            and not presenter.state.busy
+            and presenter.request() == presenter._preview._wanted
+        ):
             return
         assert time.monotonic() < end
         time.sleep(0.002)
@@ -34,11 +39,11 @@ def settle(presenter):
 
 @pytest.fixture
 def presenter(tmp_path):
-    """A presenter whose pictures say that every joint is at (index / 10, 1, 0) m."""
-    places = tuple((0.1 * k, 1.0, 0.0) for k in range(23))
+    """A presenter whose pictures say that every joint is at (index / 10, 1, 0) m, in the T-pose a metre up."""
+    places, rest = (tuple((0.1 * k, height, 0.0) for k in range(23)) for height in (1.0, 2.0))
 
     def draw(request):
-        return PreviewPicture(np.zeros((2, 2, 3), np.uint8), (), (), 0.0, 30.0, "", places)
+        return PreviewPicture(np.zeros((2, 2, 3), np.uint8), (), (), 0.0, 30.0, "", places, rest)
 
     made = Presenter(PanelSettings(references=str(tmp_path)), draw=draw, export=lambda *job: "written")
     settle(made)
@@ -47,7 +52,6 @@ def presenter(tmp_path):
 
 
 def test_posing_begins_with_hips_hands_and_feet_where_they_are(presenter):
-    presenter.choose_clip(presenter.state.clips[0]) if presenter.state.clips else None
     presenter.choose_still(POSED)
     state = presenter.state
     assert tuple(each.joint for each in state.effectors) == FIRST and state.clip is None and state.still == POSED
@@ -57,6 +61,36 @@ def test_posing_begins_with_hips_hands_and_feet_where_they_are(presenter):
     assert presenter.request().effectors == (), "what is not shown does not make pictures anew"
     presenter.choose_still(POSED)
     assert presenter.state.effectors == state.effectors, "they are kept"
+
+
+def test_beginning_anew_is_in_the_t_pose_of_the_body_that_is_shown(presenter):
+    presenter.choose_still(POSED)
+    presenter.posing.move(1, (0.0, 0.0, 0.0))
+    presenter.posing.reset()
+    assert presenter.state.effectors[1].point == (0.1 * HAND, 2.0, 0.0)
+    assert [each.joint for each in presenter.state.effectors] == list(FIRST)
+
+
+def test_a_pose_out_of_a_clip_stands_in_the_middle_and_looks_ahead():
+    """Five metres down a walk to the side the body would be out of sight, and its points out of reach."""
+    joints = np.array(rest_places(template_skeleton()))
+    assert np.allclose(standing_ahead(tuple(map(tuple, joints.tolist()))), joints, atol=2e-3)
+    turn = Rotation.from_rotvec([0.0, 2.0, 0.0]).as_matrix()
+    moved = joints @ turn.T + [5.5, 0.1, -4.0]
+    assert np.allclose(standing_ahead(tuple(map(tuple, moved.tolist()))), joints + [0.0, 0.1, 0.0], atol=2e-3)
+    assert standing_ahead(()) == ()
+
+
+def test_choosing_to_pose_while_a_clip_plays_takes_the_pose_of_the_moment(presenter):
+    presenter.choose_clip(Clip("walk.npz", "walk.npz"))
+    settle(presenter)
+    presenter.play(True)
+    presenter.posing.add("Head")
+    state = presenter.state
+    assert not state.playback.playing and state.effectors[0].point == (0.0, 1.0, 0.0)
+    # The stand-in's right leg is on the left of its left one: it was looking back.
+    assert state.effectors[1].point == pytest.approx((-0.1 * HAND, 1.0, 0.0))
+    assert state.effectors[-1].point == pytest.approx((-0.6, 1.0, 0.0)), "what is added is where it is then"
 
 
 def test_adding_choosing_moving_removing(presenter):
@@ -115,6 +149,22 @@ def test_renderers_show_the_body_in_the_pose(renderer):
     moved = tuple(replace(each, point=(each.point[0] + 0.5, *each.point[1:])) for each in POSE)
     frame = drawer.draw(replace(REQUEST, effectors=moved))
     assert frame.joints[0][0] == pytest.approx(0.5, abs=2e-3), "a body that is dragged away goes away"
+
+
+@pytest.mark.parametrize("renderer", [PreviewRenderer, PageRenderer])
+def test_renderers_say_where_the_joints_of_the_t_pose_are(renderer):
+    drawer = renderer()
+    for body in (BodyChoice(lod="xlo"), BodyChoice("soma", "child", lod="xlo", size=1.2)):
+        still = drawer.draw(replace(REQUEST, body=body, still="T-pose", effectors=()))
+        posed = drawer.draw(replace(REQUEST, body=body))
+        assert np.allclose(posed.rest_joints, still.joints, atol=2e-3)
+
+
+def test_a_raised_hand_is_in_the_picture():
+    up = (*POSE[:1], PointEffector("LeftHand", False, (0.2, 2.0, 0.1)), *POSE[2:4])
+    image = PreviewRenderer().draw(replace(REQUEST, effectors=up, view=ViewChoice(size=(200, 240)))).image.astype(int)
+    skin = image[..., 0] - image[..., 2] > 25
+    assert skin.any() and not skin[:4].any()
 
 
 def test_effectors_are_drawn_and_the_page_stays_where_it_is():

@@ -10,7 +10,7 @@ pytest.importorskip("playwright.sync_api", reason="the dev extra brings playwrig
 
 from soma_isaac.math.frames import zup_from_yup_points
 from soma_isaac.math.so3 import matrix_from_quat_wxyz
-from soma_isaac.ui.choices import POSED
+from soma_isaac.ui.choices import POSED, STILL_TITLES
 from soma_isaac.ui.state import PanelSettings
 from soma_isaac.ui.web import PreviewPage
 from soma_isaac.ui.web_effectors import CONTROL_M
@@ -24,7 +24,7 @@ def page(tmp_path):
     thread.start()
     yield made
     made.close()
-    thread.join(10.0)
+    thread.join(60.0)
 
 
 def pixel(page, point):
@@ -37,23 +37,28 @@ def pixel(page, point):
 
 
 def test_an_arrow_is_dragged_and_the_body_follows(browser, page):  # noqa: F811
-    visitor = Visitor(browser, page.url)
-    before = visitor.look()
-    visitor.tab.get_by_text(POSED, exact=True).click()
+    visitor = Visitor(browser, page)
+    before = visitor.look_once_settled()
+    visitor.press(STILL_TITLES[POSED])
     visitor.until(lambda: len(page.presenter.state.effectors) == 5 and not page.presenter.state.busy)
     visitor.until(lambda: changed(before, visitor.look()) > 0.002)
     visitor.keep("preview_effectors")
     index, foot = next((k, e) for k, e in enumerate(page.presenter.state.effectors) if e.joint == "RightFoot")
     up = np.array([0.0, 1.0, 0.0])
-    start = pixel(page, np.array(foot.point) + 0.75 * CONTROL_M * up)
-    end = pixel(page, np.array(foot.point) + (0.75 * CONTROL_M + 0.3) * up)
-    still = visitor.look()
-    visitor.tab.mouse.move(*start)
-    visitor.tab.wait_for_timeout(300)
-    visitor.tab.mouse.down()
-    visitor.tab.mouse.move(*end, steps=6)
-    visitor.tab.mouse.up()
-    visitor.until(lambda: page.presenter.state.effectors[index].point[1] > foot.point[1] + 0.2)
+    still = visitor.look_once_settled()
+
+    def dragged():
+        """A page that draws slowly may not have noticed what the mouse is over; the hand reaches for it once more."""
+        tip = np.array(page.presenter.state.effectors[index].point) + 0.75 * CONTROL_M * up
+        visitor.tab.mouse.move(*pixel(page, tip))
+        visitor.tab.wait_for_timeout(500)
+        visitor.tab.mouse.down()
+        visitor.tab.mouse.move(*pixel(page, tip + 0.3 * up), steps=6)
+        visitor.tab.mouse.up()
+        visitor.tab.wait_for_timeout(1000)
+        return page.presenter.state.effectors[index].point[1] > foot.point[1] + 0.2
+
+    visitor.until(dragged)
     visitor.until_it_differs(still)
     visitor.keep("preview_effectors_dragged")
     assert page.presenter.state.effectors[index].point[0] == pytest.approx(foot.point[0], abs=1e-3)

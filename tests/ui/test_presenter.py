@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ class Painter:
 
     def __call__(self, request):
         self.asked.append(request)
-        assert self.gate.wait(20.0)
+        assert self.gate.wait(120.0)
         if self.fails:
             raise InputRejected("has no frames", "walk.npz")
         model = request.body.backend != "template"
@@ -55,7 +56,7 @@ def presenter(painter, tmp_path):
 
 
 def _until(presenter, condition, elapsed_s=0.0):
-    end = time.monotonic() + 20.0
+    end = time.monotonic() + 120.0
     while not condition():
         assert time.monotonic() < end
         presenter.tick(elapsed_s)
@@ -149,27 +150,96 @@ def test_pictures_are_drafts_while_the_clip_plays(presenter, painter):
     assert times == sorted(set(times)), "one picture per moment, none for a moment that is over"
     presenter.play(False)
     _settle(presenter)
-    assert not painter.asked[-1].draft and painter.asked[-1].time == presenter.state.time
+    assert not painter.asked[-1].draft and painter.asked[-1].time == presenter.state.playback.time
 
 
 def test_time_runs_with_speed_starts_over_and_stops(presenter):
     presenter.play(True)
-    assert not presenter.state.playing and "Choose a clip" in presenter.state.error
+    assert not presenter.state.playback.playing and "Choose a clip" in presenter.state.error
     presenter.choose_clip(presenter.state.clips[0])
     _settle(presenter)
-    assert presenter.state.duration == 4.0 and not presenter.state.error
+    assert presenter.state.playback.duration == 4.0 and not presenter.state.error
     presenter.set_speed(2.0)
     presenter.play(True)
     presenter.tick(1.5)
-    assert presenter.state.time == pytest.approx(3.0)
+    assert presenter.state.playback.time == pytest.approx(3.0)
     presenter.tick(1.0)
-    assert presenter.state.time == pytest.approx(1.0)
+    assert presenter.state.playback.time == pytest.approx(1.0)
     presenter.play(False)
     presenter.tick(1.0)
     presenter.seek(99.0)
-    assert presenter.state.time == 4.0
+    assert presenter.state.playback.time == 4.0
     presenter.set_speed(100.0)
-    assert presenter.state.speed == 3.0
+    assert presenter.state.playback.speed == 3.0
+
+
+def test_the_clip_that_is_shown_can_be_chosen_again(presenter, painter):
+    presenter.choose_clip(presenter.state.clips[0])
+    _settle(presenter)
+    asked = len(painter.asked)
+    presenter.choose_clip(presenter.state.clips[0])
+    _settle(presenter)
+    assert len(painter.asked) == asked + 1, "its file may have changed"
+    presenter.seek(3.0)
+    assert presenter.state.playback.time == 3.0, "it can still be scrubbed"
+    presenter.choose_clip(presenter.state.clips[0])
+    assert presenter.state.playback.time == 0.0
+
+
+def test_a_failure_is_gone_when_a_picture_comes_and_other_errors_stay(presenter, painter):
+    painter.fails = True
+    presenter.show_robot(True)
+    _until(presenter, lambda: presenter.state.error)
+    painter.fails = False
+    presenter.show_robot(False)
+    _until(presenter, lambda: not presenter.state.error)
+    presenter.play(True)
+    assert "Choose a clip" in presenter.state.error
+    presenter.show_skeleton(True)
+    _settle(presenter)
+    assert "Choose a clip" in presenter.state.error
+
+
+def test_a_clip_that_is_not_in_the_new_folder_is_not_shown_any_more(presenter, tmp_path):
+    clip = presenter.state.clips[0]
+    presenter.choose_clip(clip)
+    presenter.open_folder(presenter.state.clips_folder)
+    _until(presenter, lambda: presenter.state.clips)
+    assert presenter.state.clip == clip
+    for folder in (str(tmp_path), str(tmp_path / "nowhere")):
+        presenter.open_folder("")
+        _until(presenter, lambda: presenter.state.clips)
+        presenter.choose_clip(clip)
+        presenter.open_folder(folder)
+        _until(presenter, lambda: presenter.state.clip is None)
+        assert presenter.state.still == "T-pose" and ("does not exist" in presenter.state.error) is (
+            not Path(folder).exists()
+        )
+
+
+def test_the_caption_says_what_is_shown_and_what_is_on_its_way(presenter, painter):
+    assert presenter.state.caption == "template, T-pose"
+    painter.gate.clear()
+    presenter.choose_preset("elder_male")
+    presenter.tick(0.0)
+    assert presenter.state.caption == "elder male, T-pose is on its way ..."
+    painter.gate.set()
+    _settle(presenter)
+    assert presenter.state.caption == "elder male, T-pose"
+    painter.gate.clear()
+    presenter.set_size(1.1)
+    presenter.tick(0.0)
+    assert presenter.state.busy and not presenter.state.late, "sliders do not make the words flicker"
+
+
+def test_a_folder_with_more_motions_than_are_listed_says_so(presenter, tmp_path, monkeypatch):
+    for name in ("a.npz", "b.npz", "c.bvh"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("soma_isaac.ui.choices.CLIPS_SHOWN", 2)
+    monkeypatch.setattr("soma_isaac.ui.presenter.CLIPS_SHOWN", 2)
+    presenter.open_folder(str(tmp_path))
+    _until(presenter, lambda: presenter.state.clips)
+    assert len(presenter.state.clips) == 2 and presenter.state.message.startswith("Only 2 of the motions")
 
 
 def test_a_failure_is_said_in_words_stops_the_playback_and_is_gone_with_the_next_choice(presenter, painter):
@@ -178,11 +248,11 @@ def test_a_failure_is_said_in_words_stops_the_playback_and_is_gone_with_the_next
     presenter.play(True)
     presenter.tick(0.1)
     _until(presenter, lambda: presenter.state.error)
-    assert presenter.state.error == "'walk.npz': has no frames" and not presenter.state.playing
+    assert presenter.state.error == "'walk.npz': has no frames." and not presenter.state.playback.playing
     painter.fails = False
     presenter.choose_clip(presenter.state.clips[1])
     _settle(presenter)
-    assert not presenter.state.error and presenter.state.duration == 4.0
+    assert not presenter.state.error and presenter.state.playback.duration == 4.0
 
 
 def test_the_list_of_another_folder_that_comes_late_is_not_taken(presenter, tmp_path):
@@ -197,13 +267,13 @@ def test_the_list_of_another_folder_that_comes_late_is_not_taken(presenter, tmp_
 
 
 def test_the_main_job_is_refused_in_words_without_a_python(presenter, monkeypatch):
-    monkeypatch.setattr("soma_isaac.ui.presenter.jobs_python", lambda configured: None)
+    monkeypatch.setattr("soma_isaac.ui.job_control.jobs_python", lambda configured: None)
     presenter.set_only_clip(True)
     presenter.prepare_references()
     assert "Choose a clip" in presenter.state.error
     presenter.set_only_clip(False)
     presenter.prepare_references()
-    assert "no Python with Pinocchio" in presenter.state.error and not presenter.job_live
+    assert "No Python with Pinocchio" in presenter.state.error and not presenter.job_live
 
 
 def test_export_is_asked_with_what_is_shown(painter, tmp_path):
@@ -233,13 +303,23 @@ def test_a_worker_survives_a_fault_of_the_program_and_closes():
         worker = LatestWorker(work, "test")
         for what, expected in (("fault", None), ("fine", "fine")):
             worker.ask(what)
-            end = time.monotonic() + 20.0
+            end = time.monotonic() + 120.0
             while (reply := worker.take()) is None:
                 assert time.monotonic() < end
                 time.sleep(0.002)
             assert reply.answer == expected and bool(reply.error) is (expected is None)
-            time.sleep(0.05)
         assert worker.close()
+        began, go = threading.Event(), threading.Event()
+        slow = LatestWorker(lambda what: (began.set(), go.wait(120.0), work(what))[-1], "test")
+        slow.ask("fault")
+        assert began.wait(120.0)
+        slow.ask("fine")  # while the one before is about to fail
+        go.set()
+        end = time.monotonic() + 120.0
+        while (reply := slow.take()) is None or reply.answer != "fine":
+            assert time.monotonic() < end, reply
+            time.sleep(0.002)
+        assert slow.close()
         worker.ask("late")
         assert not worker.busy
     finally:

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from soma_isaac.errors import InputRejected
+from soma_isaac.errors import InputRejected, SomaError
 from soma_isaac.render.scene import Camera, SceneMesh, render_scene
 from soma_isaac.render.shapes import capsule_mesh
 from soma_isaac.retarget.robot import load_robot
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.ui.choices import BodyChoice, Clip, PreviewRequest, ViewChoice
+from soma_isaac.ui.export import write_body
 from soma_isaac.ui.overlay import draw_skeleton, project
+from soma_isaac.ui.plain_words import plain_words
 from soma_isaac.ui.preview import PreviewRenderer, reference_pose
 from soma_isaac.ui.preview_models import reference_path
 
@@ -129,6 +131,38 @@ def test_references_are_found_by_name_below_the_folder_or_at_its_top(tmp_path):
         (tmp_path / name).touch()
     found = [reference_path(Clip(name, ""), str(tmp_path)) for name in ("sub/a.bvh", "sub/b.npz", "c.npz")]
     assert found == [tmp_path / "amp/sub/a.npz", tmp_path / "mjlab/b.npz", None]
+
+
+def test_errors_are_about_what_stands_in_the_panel(renderer, tmp_path):
+    """What the library says names keys of the command line, of which a panel has none."""
+    file, said = str(tmp_path / "a.npz"), []
+    assert write_body(STILL, file, False).startswith(f"{file} written")
+    for attempt in (
+        lambda: write_body(replace(STILL, clip=WALK), file, False),
+        lambda: write_body(replace(STILL, clip=WALK), str(tmp_path / "a.obj"), False),
+        lambda: write_body(STILL, "", False),
+        lambda: write_body(STILL, str(tmp_path / "a.npz" / "b.npz"), False),
+        lambda: renderer.draw(replace(STILL, body=BodyChoice("smpl"))),
+    ):
+        with pytest.raises((SomaError, OSError)) as caught:
+            attempt()
+        said.append(plain_words(caught.value))
+    for words, sentence in zip(
+        ("switch 'Overwrite' on.", ".glb or .npz.", "Name a file", "is a file where a folder", "in 'Model files'"),
+        said,
+        strict=True,
+    ):
+        assert (
+            words in sentence
+            and "=" not in sentence
+            and sentence.endswith(".")
+            and (sentence[0] == "'" or sentence[0].isupper())
+        )
+
+
+def test_an_export_says_where_it_is_whatever_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert write_body(STILL, "a.npz", False).startswith(str(tmp_path / "a.npz"))
 
 
 def test_the_logic_loads_no_omni_no_torch_and_no_pinocchio():

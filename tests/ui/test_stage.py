@@ -47,7 +47,7 @@ class Desk:
         return self.kit.context.stage
 
     def wait(self, condition):
-        end = time.monotonic() + 60.0
+        end = time.monotonic() + 120.0
         while not condition():
             assert time.monotonic() < end, self.state.error
             self.presenter.tick(0.02)
@@ -63,7 +63,7 @@ class Desk:
 
     def choose_clip(self, name):
         self.presenter.choose_clip(next(clip for clip in self.state.clips if clip.name == name))
-        self.wait(lambda: self.state.duration > 0.0)
+        self.wait(lambda: self.state.playback.duration > 0.0)
 
     def rotations(self, path, code):
         return np.array(UsdSkel.Animation.Get(self.usd, path + ANIMATION_BELOW).GetRotationsAttr().Get(code))
@@ -177,7 +177,7 @@ def test_another_stage_and_a_closed_one(desk):
     desk.wait(lambda: desk.state.error == "Choose a body on the stage.")
     desk.kit.context.open(None)
     desk.presenter.add_to_stage()
-    desk.wait(lambda: desk.state.error == "no stage is open")
+    desk.wait(lambda: desk.state.error == "No stage is open.")
     assert not desk.state.stage.adding and path not in desk.state.stage.bodies
 
 

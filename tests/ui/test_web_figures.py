@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,9 +87,9 @@ def test_four_bones_per_vertex_put_the_skin_where_the_layer_puts_it(renderer, lo
         clip = Clip(name, str(data_path("demo_clips") / name))
         motion = load_motion(Path(clip.path))
         stride = hips_height / motion.identity.rest_offsets[1, 1]
-        for time in (0.5, 1.5, 2.5):
-            figure = renderer.draw(replace(STILL, body=BodyChoice(lod=lod), clip=clip, time=time)).figures[0]
-            rotations, hips = pose_at(motion, time)
+        for moment in (0.5, 1.5, 2.5):
+            figure = renderer.draw(replace(STILL, body=BodyChoice(lod=lod), clip=clip, time=moment)).figures[0]
+            rotations, hips = pose_at(motion, moment)
             pose = layer.pose(rotations[None], (hips * stride)[None], identity=identity)
             errors.append(np.linalg.norm(skinned(figure) - pose.vertices.numpy()[0], axis=1))
             assert np.abs(figure.joints - pose.joints.numpy()[0]).max() < 1e-5
@@ -149,7 +150,7 @@ def test_a_prepared_reference_moves_the_robot(renderer, tmp_path):
     (tmp_path / "mjlab").mkdir()
     (tmp_path / "mjlab" / "walk.npz").write_bytes(reference())
     walking = replace(STILL, clip=WALK, view=ViewChoice(robot=True), references=str(tmp_path))
-    first, later = (renderer.draw(replace(walking, time=time)).figures[1] for time in (0.0, 0.2))
+    first, later = (renderer.draw(replace(walking, time=moment)).figures[1] for moment in (0.0, 0.2))
     assert later.positions[0, 0] - first.positions[0, 0] == pytest.approx(0.2 * 50 / 19)
     assert renderer.draw(walking).note == ""
 
@@ -209,18 +210,29 @@ def test_the_presenter_offers_what_both_runs_have(tmp_path):
     )
     try:
         presenter.compare(str(tmp_path / "a"), str(tmp_path / "nowhere"))
-        assert "two existing folders" in presenter.state.error and not presenter.against
+        assert "After: " in presenter.state.error and "nowhere" in presenter.state.error and not presenter.against
+        for before, words in (("", "Before: is empty"), (str(tmp_path / "gone"), "does not exist")):
+            presenter.compare(before, str(tmp_path / "b"))
+            assert words in presenter.state.error and not presenter.against
         presenter.compare(str(tmp_path / "a"), str(tmp_path / "b"))
-        for _ in range(500):
+        end = time.monotonic() + 120.0
+        while not presenter.clips:
+            assert time.monotonic() < end
             presenter.tick(0.01)
-            if presenter.clips:
-                break
-            presenter._listing._thread.join(0.01)
+            time.sleep(0.01)
         assert [clip.name for clip in presenter.clips] == ["two.npz"]
         presenter.choose_clip(presenter.clips[0])
         assert presenter.request().against == str(tmp_path / "b")
         presenter.end_comparison()
         assert len(presenter.clips) == 2 and presenter.request().against == ""
+        (tmp_path / "c").mkdir()
+        presenter.compare(str(tmp_path / "a"), str(tmp_path / "c"))
+        end = time.monotonic() + 120.0
+        while not presenter.state.error:
+            assert time.monotonic() < end
+            presenter.tick(0.01)
+            time.sleep(0.01)
+        assert presenter.state.error == "The two runs have no clip of the same name."
     finally:
         presenter.close()
 
