@@ -136,7 +136,7 @@ class Panel:
 
     def _build_clips(self) -> None:
         state = self.presenter.state
-        with ui.VStack(height=0, spacing=0):
+        with ui.VStack(height=0, spacing=2):
             for clip in state.clips:
                 button = self._make.button(
                     f"clip:{clip.name}", clip.name, lambda clip=clip: self.presenter.choose_clip(clip), height=ROW
@@ -211,11 +211,11 @@ class Panel:
                 make.button("stage_add", "Add to stage", self.presenter.add_to_stage, height=ROW)
                 make.button("stage_remove", "Remove", stage.remove, width=80, height=ROW)
                 make.check("stage_live", "Follows this panel", stage.set_live)
-            with scrolling(3 * ROW):
+            with scrolling(3 * (ROW + 2)):
                 make.rebuilt("stage", lambda: self._build_stage_bodies(stage))
 
     def _build_stage_bodies(self, stage: StageBodies) -> None:
-        with ui.VStack(height=0, spacing=0):
+        with ui.VStack(height=0, spacing=2):
             for path in stage.state.bodies:
                 button = self._make.button(f"stage:{path}", path, lambda path=path: stage.choose(path), height=ROW)
                 if path == stage.state.chosen:

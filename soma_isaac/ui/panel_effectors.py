@@ -35,7 +35,7 @@ class EffectorSection:
             with ui.HStack(height=ROW, spacing=4):
                 make.button("pose", "Pose by effectors", posing.start, height=ROW)
                 make.button("repose", "Begin anew", posing.reset, height=ROW)
-            with scrolling(_ROWS_SHOWN * ROW):
+            with scrolling(_ROWS_SHOWN * (ROW + 2)):
                 make.rebuilt("effectors", self._build_list)
             with ui.HStack(height=ROW, spacing=4):
                 ui.Label("Point [m]", width=LABEL)
@@ -67,7 +67,7 @@ class EffectorSection:
 
     def _build_list(self) -> None:
         state, posing = self._presenter.state, self._presenter.posing
-        with ui.VStack(height=0, spacing=0):
+        with ui.VStack(height=0, spacing=2):
             for index, each in enumerate(state.effectors):
                 button = self._make.button(
                     f"effector:{index}", each.words, lambda index=index: posing.choose(index), height=ROW

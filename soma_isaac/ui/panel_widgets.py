@@ -17,6 +17,7 @@ WORDS = 72
 GREY, RED, GREEN, BLUE = 0xFF9A9A9A, 0xFF6A6AF2, 0xFF7FC97F, 0xFFB5803C
 
 STYLE = {
+    "Button": {"margin": 0},  # so that buttons stand level with what shares their row
     "Button:hovered": {"background_color": 0xFF4A4A4A},
     "Button:disabled": {"background_color": 0xFF3A3A3A},
     "Button.Label:disabled": {"color": 0xFF6E6E6E},

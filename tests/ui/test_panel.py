@@ -179,6 +179,30 @@ def test_export_writes_the_shown_clip_and_refuses_to_overwrite(hands, tmp_path):
     assert "replaced" in hands.state.message
 
 
+def test_a_number_that_is_refused_is_not_left_in_its_field(hands):
+    for _ in range(2):  # the second time the panel's state does not change
+        hands.type_into("body_count", "99999")
+        assert hands.state.body_count == 4096 == hands.panel.widgets["body_count"].model.as_int
+    standing = hands.state.references
+    for _ in range(2):
+        hands.type_into("references", " ")
+        assert hands.panel.widgets["references"].model.as_string == hands.state.references == standing
+
+
+def test_the_pose_and_the_clip_that_are_shown_are_marked_and_the_caption_names_them(hands):
+    def marked():
+        return [name for name in (*STILL_POSES, "clip:walk.npz") if hands.panel.widgets[name].style]
+
+    assert marked() == ["T-pose"] and hands.panel.widgets["caption"].text == "template, T-pose"
+    hands.click("bind pose")
+    hands.settle()
+    assert marked() == ["bind pose"]
+    hands.click("clip:walk.npz")
+    hands.settle()
+    assert marked() == ["clip:walk.npz"] and hands.panel.widgets["caption"].text == "template, walk.npz"
+    hands.screenshot("clip_chosen")
+
+
 def test_pictures_that_arrive_while_a_number_is_typed_leave_it_alone(hands):
     hands.click("clip:walk.npz")
     hands.click("play")
