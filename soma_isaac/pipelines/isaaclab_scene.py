@@ -158,7 +158,7 @@ def _environment(config: IsaacLabSceneConfig) -> Any:
         config.engine, eye=(3.3, -0.4, 1.6), target=(0.0, -0.2, 0.75), width=config.width, height=config.height
     )
     cfg.commands.motion.clips = list(config.references)
-    cfg.commands.motion.choice, cfg.commands.motion.start = "cycle", "zero"
+    cfg.commands.motion.choice, cfg.commands.motion.sampling = "cycle", "start"
     return new_environment(cfg)
 
 

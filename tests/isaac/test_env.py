@@ -56,8 +56,8 @@ def run(request, tmp_path_factory):
     cfg.seed = 3
     # One is depth first with link velocities, the other breadth first with those of the centre of mass.
     cfg.commands.motion.clips = [str(paths["mjlab"]), str(paths["beyondmimic"])]
-    cfg.commands.motion.choice, cfg.commands.motion.start = "cycle", "zero"
-    cfg.terminations.fallen = None
+    cfg.commands.motion.choice, cfg.commands.motion.sampling = "cycle", "start"
+    cfg.terminations.fallen = cfg.terminations.tilted = cfg.terminations.limbs = None
     cfg.scene.camera = camera_cfg(request.param, eye=(3.2, -0.4, 1.5), target=(0.0, -0.3, 0.8), width=320, height=240)
     env = ManagerBasedRLEnv(cfg)
     zero = torch.zeros(2, 29)

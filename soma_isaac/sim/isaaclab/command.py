@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import warp as wp
 from isaaclab.managers import CommandTerm
@@ -23,12 +24,17 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.sim.isaaclab.compat import DIALECT
 from soma_isaac.sim.isaaclab.disturbance import disturbed_joints, disturbed_root
 from soma_isaac.sim.isaaclab.robot_stage import load_robot_tree
+from soma_isaac.sim.isaaclab.start_sampling import StartSampler
 from soma_isaac.sim.references import ReferenceLibrary, load_reference
 
 if TYPE_CHECKING:
     from soma_isaac.sim.isaaclab.command_cfg import MotionReferenceCommandCfg
 
-_CHOICES = {"choice": ("random", "cycle"), "start": ("random", "zero"), "at_end": ("resample", "loop", "hold")}
+_CHOICES = {
+    "choice": ("random", "cycle"),
+    "sampling": ("uniform", "adaptive", "start"),
+    "at_end": ("resample", "loop", "hold"),
+}
 
 
 class MotionReferenceCommand(CommandTerm):
@@ -38,6 +44,7 @@ class MotionReferenceCommand(CommandTerm):
         library: The clips, joints in the robot's order.
         playing: [N] int32, which clip.
         times: [N] float64, s, which time of it is commanded.
+        starts: Where starts are drawn, and how often the policy failed there.
     """
 
     cfg: MotionReferenceCommandCfg
@@ -75,13 +82,15 @@ class MotionReferenceCommand(CommandTerm):
         self._sample = self.library.allocate(self.num_envs)
         self._now = {name: wp.to_torch(array) for name, array in self._sample._asdict().items()}
         self._durations = torch.tensor(self.library.durations, device=self.device)
+        self.starts = _starts(cfg, self.library.durations, env.step_dt, self.num_envs, self.device)
         self._started_at = torch.full((self.num_envs,), -1, dtype=torch.long, device=self.device)
         self._ghost = ghost
         if ghost is not None:
             ghost.follow(self._sample.body_pos, self._sample.body_quat, names)
         parts = ("pos", "rot", "lin_vel", "ang_vel")
         errors = [f"error_{what}_{part}" for what in ("anchor", "body") for part in parts]
-        for name in [*errors, "error_joint_pos", "error_joint_vel"]:
+        sampling = self.starts.summary() if cfg.sampling == "adaptive" else {}
+        for name in [*errors, "error_joint_pos", "error_joint_vel", *sampling]:
             self.metrics[name] = torch.zeros(self.num_envs, device=self.device)
         self._read()
 
@@ -183,18 +192,34 @@ class MotionReferenceCommand(CommandTerm):
         if self._ghost is not None:
             self._ghost.show()
 
+    def reset(self, env_ids: Sequence[int] | None = None) -> dict[str, float]:
+        """Start anew and log metrics; with adaptive sampling an episode that was terminated counts as a failure.
+
+        Args:
+            env_ids: Environments; all by default.
+        """
+        if self.cfg.sampling == "adaptive":
+            ids = torch.arange(self.num_envs, device=self.device)[slice(None) if env_ids is None else env_ids]
+            # Who started within this step has been counted: a reset by hand finds the flags of the step before.
+            failed = self._env.termination_manager.terminated[ids]
+            failed = failed & (self._started_at[ids] != self._env.common_step_counter)
+            self.starts.record(self.playing[ids], self.times[ids], failed)
+        return super().reset(env_ids)
+
+    def _draw_starts(self, ids: torch.Tensor) -> None:
+        """Clips and times of environments that start."""
+        clips = ids % len(self.library) if self.cfg.choice == "cycle" else None
+        if self.cfg.sampling == "start":
+            if clips is None:
+                clips = torch.randint(len(self.library), ids.shape, device=self.device)
+            self.playing[ids], self.times[ids] = clips.int(), 0.0
+        else:
+            clips, self.times[ids] = self.starts.draw(len(ids), clips=clips)
+            self.playing[ids] = clips.int()
+
     def _resample_command(self, env_ids: Sequence[int]) -> None:
         ids = torch.arange(self.num_envs, device=self.device)[env_ids]
-        count = len(ids)
-        if self.cfg.choice == "random":
-            self.playing[ids] = torch.randint(len(self.library), (count,), device=self.device, dtype=torch.int32)
-        else:
-            self.playing[ids] = (ids % len(self.library)).int()
-        if self.cfg.start == "random":
-            latest = (self._durations[self.playing[ids].long()] - self._env.step_dt).clamp_min(0.0)
-            self.times[ids] = torch.rand(count, device=self.device, dtype=torch.float64) * latest
-        else:
-            self.times[ids] = 0.0
+        self._draw_starts(ids)
         self._started_at[ids] = self._env.common_step_counter
         if self.cfg.reset_robot:
             self._read()
@@ -218,6 +243,8 @@ class MotionReferenceCommand(CommandTerm):
         DIALECT.set_joint_targets(self.robot, pos=pos, vel=vel, env_ids=ids)
 
     def _update_command(self) -> None:
+        if self.cfg.sampling == "adaptive":
+            self.starts.end_step()
         # An environment that started within this very step already commands the next one.
         self.times += self._env.step_dt * (self._started_at != self._env.common_step_counter).double()
         lengths = self._durations[self.playing.long()]
@@ -262,6 +289,9 @@ class MotionReferenceCommand(CommandTerm):
         for what, errors in (("anchor", anchor), ("body", body), ("joint", joint)):
             for part, error in errors.items():
                 self.metrics[f"error_{what}_{part}"][:] = error * kept
+        if self.cfg.sampling == "adaptive":
+            for name, value in self.starts.summary().items():
+                self.metrics[name][:] = value
 
 
 def _ids(robot: Any, names: Sequence[str]) -> list[int]:
@@ -278,3 +308,20 @@ def _library(
     tree = load_robot_tree(cfg.urdf) if any(clip.lower().endswith(".csv") for clip in cfg.clips) else None
     clips = [load_reference(Path(clip), tree=tree, csv_fps=cfg.csv_fps) for clip in cfg.clips]
     return ReferenceLibrary(clips, joint_names=joints, body_names=bodies, device=device)
+
+
+def _starts(
+    cfg: MotionReferenceCommandCfg, durations: np.ndarray, step: float, count: int, device: str
+) -> StartSampler:
+    """A start leaves room for one step at least."""
+    return StartSampler(
+        np.maximum(durations - step, 0.0).tolist(),
+        step=step,
+        bin_width=cfg.adaptive_bin_width,
+        uniform_share=cfg.adaptive_uniform_ratio if cfg.sampling == "adaptive" else 1.0,
+        kernel_size=cfg.adaptive_kernel_size,
+        kernel_decay=cfg.adaptive_lambda,
+        average_rate=cfg.adaptive_alpha,
+        count=count,
+        device=device,
+    )

@@ -57,10 +57,27 @@ class MotionReferenceCommandCfg(CommandTermCfg):
     """The body from which the others are seen."""
 
     choice: str = "random"
-    """Which clip an environment gets: ``random``, or ``cycle``: number ``i`` the clip ``i`` modulo their number."""
+    """Which clip an environment gets: ``random`` (long ones more often where starts lie anywhere), or ``cycle``: number
+    ``i`` the clip ``i`` modulo their number."""
 
-    start: str = "random"
-    """Where in the clip it starts: at a ``random`` time, or at ``zero``."""
+    sampling: str = "uniform"
+    """Where in the clip it starts: ``uniform`` (at any time), ``adaptive`` (more often where episodes were terminated;
+    time-outs do not count) or ``start`` (at zero)."""
+
+    adaptive_bin_width: float = 1.0
+    """Failures are counted for stretches of about this length, s."""
+
+    adaptive_uniform_ratio: float = 0.1
+    """Share of the starts that stays even over all clips."""
+
+    adaptive_kernel_size: int = 3
+    """A failure counts for so many stretches: its own and those that lead there."""
+
+    adaptive_lambda: float = 0.8
+    """What a failure counts one stretch earlier, relative to its own."""
+
+    adaptive_alpha: float = 0.001
+    """Share of a step in the moving average of failures."""
 
     at_end: str = "resample"
     """What the end of a clip does: ``resample`` (a new start, the robot put there), ``loop`` or ``hold``."""

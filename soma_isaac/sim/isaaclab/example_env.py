@@ -23,6 +23,7 @@ from soma_isaac.sim.isaaclab.spawners_cfg import FloorSpawnerCfg, RobotSpawnerCf
 
 LEGS_AND_WAIST = [".*_hip_.*", ".*_knee_.*", "waist_.*"]
 ANKLES = [".*_ankle_.*"]
+ENDS = ["left_ankle_roll_link", "right_ankle_roll_link", "left_wrist_yaw_link", "right_wrist_yaw_link"]
 ARMS = [".*_shoulder_.*", ".*_elbow_.*", ".*_wrist_.*"]
 
 G1_CFG = ArticulationCfg(
@@ -54,7 +55,7 @@ class PeopleSceneCfg(InteractiveSceneCfg):
 class CommandsCfg:
     """The reference."""
 
-    motion: MotionReferenceCommandCfg = MotionReferenceCommandCfg(ghost="ghost")
+    motion: MotionReferenceCommandCfg = MotionReferenceCommandCfg(ghost="ghost", sampling="adaptive")
 
 
 @configclass
@@ -90,12 +91,26 @@ class ObservationsCfg:
 
 @configclass
 class RewardsCfg:
-    """Follow the reference."""
+    """Follow the reference, smoothly and within the joints' limits."""
 
-    bodies = RewardTermCfg(func=mdp.body_position_reward, weight=1.0, params={"command_name": "motion", "std": 0.3})
-    anchor = RewardTermCfg(
+    anchor_pos = RewardTermCfg(
+        func=mdp.anchor_position_reward, weight=0.5, params={"command_name": "motion", "std": 0.3}
+    )
+    anchor_ori = RewardTermCfg(
         func=mdp.anchor_orientation_reward, weight=0.5, params={"command_name": "motion", "std": 0.4}
     )
+    body_pos = RewardTermCfg(func=mdp.body_position_reward, weight=1.0, params={"command_name": "motion", "std": 0.3})
+    body_ori = RewardTermCfg(
+        func=mdp.body_orientation_reward, weight=1.0, params={"command_name": "motion", "std": 0.4}
+    )
+    body_lin_vel = RewardTermCfg(
+        func=mdp.body_linear_velocity_reward, weight=1.0, params={"command_name": "motion", "std": 1.0}
+    )
+    body_ang_vel = RewardTermCfg(
+        func=mdp.body_angular_velocity_reward, weight=1.0, params={"command_name": "motion", "std": 3.14}
+    )
+    action_rate = RewardTermCfg(func=base_mdp.action_rate_l2, weight=-0.1)
+    joint_limits = RewardTermCfg(func=base_mdp.joint_pos_limits, weight=-10.0)
 
 
 @configclass
@@ -104,6 +119,10 @@ class TerminationsCfg:
 
     time_out = TerminationTermCfg(func=base_mdp.time_out, time_out=True)
     fallen = TerminationTermCfg(func=mdp.anchor_lost, params={"command_name": "motion", "threshold": 0.4})
+    tilted = TerminationTermCfg(func=mdp.anchor_tilted, params={"command_name": "motion", "threshold": 0.8})
+    limbs = TerminationTermCfg(
+        func=mdp.bodies_lost, params={"command_name": "motion", "threshold": 0.4, "body_names": ENDS}
+    )
 
 
 @configclass
