@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ from soma_isaac.pipelines.g1_refs import run_g1_refs
 from soma_isaac.pipelines.render_bodies import run_render_bodies
 from soma_isaac.pipelines.render_bodies_config import RenderBodiesConfig
 from soma_isaac.pipelines.run_config import FolderRunConfig
+from soma_isaac.pipelines.streams import hold_standard_streams, say, settle_standard_streams
 
 Settings = TypeVar("Settings", bound=FolderRunConfig)
 
@@ -43,6 +45,7 @@ INFRASTRUCTURE_ERRORS = (
 
 def prepare_command_line(arguments: Sequence[str]) -> None:
     """Register the schema and check the arguments before Hydra sees them; exits with 2 where one is wrong."""
+    hold_standard_streams()
     check_command_line("g1_refs_schema", G1RefsConfig, arguments)
 
 
@@ -51,12 +54,14 @@ def convert_command_line(arguments: Sequence[str]) -> list[str]:
     words = list(arguments)
     if words and "=" not in words[0] and not words[0].startswith("-"):  # a verb that is none is told so by its check
         words[0] = f"verb={words[0]}"
+    hold_standard_streams()
     check_command_line("convert_schema", ConvertConfig, words)
     return words
 
 
 def render_bodies_command_line(arguments: Sequence[str]) -> None:
     """The same as `prepare_command_line` for ``render_bodies.py``."""
+    hold_standard_streams()
     check_command_line("render_bodies_schema", RenderBodiesConfig, arguments)
 
 
@@ -91,21 +96,24 @@ def _run(config: DictConfig, schema: type[Settings], job: Callable[[Settings], F
         KeyboardInterrupt
     ):  # while planning or reporting; while clips are converted it is a request, not an exception
         return EXIT_SIGNAL + signal.SIGINT
+    finally:
+        settle_standard_streams()
 
 
 def _refuse(error: Exception, code: int) -> int:
-    sys.stderr.write(f"error: {escaped(str(error))}\n")
+    with suppress(OSError):
+        sys.stderr.write(f"error: {escaped(str(error))}\n")
     return code
 
 
 def _dispatch(config: Settings, job: Callable[[Settings], FolderReport]) -> int:
     if config.mode in ("status", "verify"):
         lines, code = (status_lines if config.mode == "status" else verify_lines)(Path(config.output.dir))
-        sys.stdout.write("\n".join(lines) + "\n")
+        say("\n".join(lines) + "\n")
         return code
     report = job(config)
     if not config.quiet and not config.dry_run:
-        sys.stdout.write(f"{report.total} inputs: {counts_line(report.counts)} in {escaped(str(report.out))}\n")
+        say(f"{report.total} inputs: {counts_line(report.counts)} in {escaped(str(report.out))}\n")
         if report.report_path is not None:
-            sys.stdout.write(f"report: {escaped(str(report.report_path))}\n")
+            say(f"report: {escaped(str(report.report_path))}\n")
     return report.exit_code
