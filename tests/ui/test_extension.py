@@ -3,6 +3,7 @@
 import importlib
 import sys
 import threading
+import time
 import unittest
 from pathlib import Path
 
@@ -20,6 +21,15 @@ def kit(omni_ui, monkeypatch):
     uninstall()
 
 
+def _frames_until(kit, condition):
+    """Frames of the application until ``condition`` holds."""
+    end = time.monotonic() + 120.0
+    while not condition():
+        assert time.monotonic() < end
+        kit.frames[0](None)
+        time.sleep(0.02)
+
+
 def test_the_menu_opens_the_panel_frames_feed_it_and_shutdown_gives_everything_back(kit):
     extension = importlib.import_module("soma_isaac.kit").SomaIsaacExtension()
     threads = threading.active_count()
@@ -30,12 +40,7 @@ def test_the_menu_opens_the_panel_frames_feed_it_and_shutdown_gives_everything_b
         kit.actions[item.onclick_action]()
         assert item.ticked_fn() and len(kit.frames) == 1
         presenter = extension._presenter
-        for _ in range(200):
-            kit.frames[0](None)
-            if presenter.state.picture is not None:
-                break
-            threading.Event().wait(0.05)
-        assert presenter.state.picture is not None and len(presenter.state.clips) == 6
+        _frames_until(kit, lambda shown=presenter: shown.state.picture is not None and len(shown.state.clips) == 6)
         kit.actions[item.onclick_action]()
         assert not item.ticked_fn()
         kit.actions[item.onclick_action]()
@@ -90,12 +95,7 @@ def test_the_stage_section_puts_bodies_on_the_open_stage_and_a_reload_leaves_the
         assert set(kit.commands.registered) == {"AddSomaBody", "RemoveSomaBody"}
         presenter = extension._presenter
         presenter.add_to_stage()
-        for _ in range(400):
-            kit.frames[0](None)
-            if len(presenter.state.stage.bodies) == round_:
-                break
-            threading.Event().wait(0.05)
-        assert len(presenter.state.stage.bodies) == round_, presenter.state.error
+        _frames_until(kit, lambda shown=presenter, count=round_: len(shown.state.stage.bodies) == count)
         assert kit.context.selected == [presenter.state.stage.chosen]
         extension.on_shutdown()
         assert not kit.commands.registered and not kit.listeners
