@@ -68,6 +68,10 @@ class PosePrior:
         steps = frozen_array("steps", steps, (None, TANGENT))
         return cls(steps.T @ steps / len(steps) + floor**2 * np.eye(TANGENT))
 
+    def shrunk(self, share: float) -> PosePrior:
+        """The same deviations with all correlations less by this share [0 to 1]: shrinkage towards the diagonal."""
+        return PosePrior((1.0 - share) * self.covariance + share * np.diag(np.diag(self.covariance)))
+
 
 @functools.lru_cache(maxsize=1)
 def default_prior() -> PosePrior:

@@ -34,6 +34,7 @@ class RefineSettings:
 
     Attributes:
         tiny: Tolerance [m or rad] of an exact effector.
+        tightest: Its tolerance [m or rad] for the poses that miss it with the former, which is quicker.
         tiny_limit: Tolerance [rad] of a joint limit; below ``tiny``, so that limits win over effectors.
         first_tolerance: No tolerance is below this [m or rad] in the first step.
         most_iterations: Steps tried at most.
@@ -45,6 +46,7 @@ class RefineSettings:
     """
 
     tiny: float = 2e-4
+    tightest: float = 1e-5
     tiny_limit: float = 2e-5
     first_tolerance: float = 0.1
     most_iterations: int = 30
