@@ -13,7 +13,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from soma_isaac.errors import InputRejected, MissingDependency
-from soma_isaac.pipelines.config import ConfigRefused, check_command_line, nearest
+from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges, nearest
 from soma_isaac.pipelines.single_run import run_single
 
 ENGINES = ("newton", "ovphysx", "kit")
@@ -85,10 +85,9 @@ def check_config(config: IsaacLabSceneConfig) -> None:
         raise ConfigRefused("references: name at least one clip of the G1, e.g. one that `make refs` writes")
     if not config.motions:
         raise ConfigRefused("motions: name at least one motion")
-    limits = {"envs": (1, 64), "seconds": (0.02, 600.0), "pictures": (1, 20), "width": (16, 4096), "height": (16, 4096)}
-    for key, (low, high) in limits.items():
-        if not low <= getattr(config, key) <= high:
-            raise ConfigRefused(f"{key}: {getattr(config, key)!r} is outside {low:g} to {high:g}")
+    side = (16, 4096)
+    ranges = {"envs": (1, 64), "seconds": (0.02, 600.0), "pictures": (1, 20), "width": side, "height": side}
+    check_ranges(config, ranges)
 
 
 def run_isaaclab_scene(config: IsaacLabSceneConfig) -> IsaacLabSceneReport:
