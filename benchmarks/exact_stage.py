@@ -8,7 +8,7 @@ Processor time, one thread.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
@@ -73,9 +73,9 @@ def line(test: PoseTest, proposed: BodyPose, found: Refined, alone: np.ndarray, 
     return " | ".join(figures)
 
 
-def main(path: str, sets: int = 1024) -> None:
+def main(poses: str, sets: int = 1024) -> None:
     """Print a table per kind of question."""
-    parts = split(read_poses(Path(path)).poses, CMU_VALIDATION, CMU_TEST)
+    parts = split(read_poses(Path(poses)).poses, CMU_VALIDATION, CMU_TEST)
     train, draws = parts["train"], FixedDraws.make(1, sets, 9)
     limits = JointLimits.from_poses(train.with_mirrored().rotations[::7].astype(np.float64))
     rest, mean = still(), still(train.mean_pose()[0])
@@ -104,4 +104,7 @@ def main(path: str, sets: int = 1024) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *(int(each) for each in sys.argv[2:3]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("poses", metavar="POSES")
+    parser.add_argument("sets", metavar="SETS", nargs="?", type=int, default=1024)
+    main(**vars(parser.parse_args()))

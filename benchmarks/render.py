@@ -7,8 +7,8 @@ where what a renderer returns lies on the host already. Posing, PNG files and an
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -109,4 +109,6 @@ def main(device: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "cpu")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("device", nargs="?", default="cpu", help="cpu (default) or cuda:0")
+    main(parser.parse_args().device)

@@ -6,7 +6,7 @@ own copy bandwidth that reading rest points and writing vertices makes up (each 
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 
 import numpy as np
@@ -73,4 +73,6 @@ def main(device: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "cpu")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("device", nargs="?", default="cpu", help="cpu (default) or cuda:0")
+    main(parser.parse_args().device)
