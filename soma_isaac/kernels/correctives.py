@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import warp as wp
 
-from soma_isaac.kernels.fk import rotation_part
+from soma_isaac.kernels.rigid import rotation_part
 from soma_isaac.kernels.shapes import check_array, check_contiguous
 
 wp.set_module_options({"enable_backward": False})

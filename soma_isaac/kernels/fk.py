@@ -17,6 +17,7 @@ from typing import Any
 
 import warp as wp
 
+from soma_isaac.kernels.rigid import rigid_transform
 from soma_isaac.kernels.shapes import check_array, check_rows
 
 wp.set_module_options({"enable_backward": False})
@@ -54,51 +55,6 @@ def rotation_matrix(rotation: wp.vec3) -> wp.mat33:  # noqa: F811 - an overload
         second * y * z + first * x,
         cosine + second * z * z,
     )
-
-
-@wp.func
-def rigid_transform(rotation: wp.mat33, position: wp.vec3) -> wp.mat44:
-    """The 4x4 matrix of a rotation and a position."""
-    return wp.mat44(
-        rotation[0, 0],
-        rotation[0, 1],
-        rotation[0, 2],
-        position[0],
-        rotation[1, 0],
-        rotation[1, 1],
-        rotation[1, 2],
-        position[1],
-        rotation[2, 0],
-        rotation[2, 1],
-        rotation[2, 2],
-        position[2],
-        0.0,
-        0.0,
-        0.0,
-        1.0,
-    )
-
-
-@wp.func
-def rotation_part(transform: wp.mat44) -> wp.mat33:
-    """The upper left 3x3 block."""
-    return wp.mat33(
-        transform[0, 0],
-        transform[0, 1],
-        transform[0, 2],
-        transform[1, 0],
-        transform[1, 1],
-        transform[1, 2],
-        transform[2, 0],
-        transform[2, 1],
-        transform[2, 2],
-    )
-
-
-@wp.func
-def position_part(transform: wp.mat44) -> wp.vec3:
-    """The translation column."""
-    return wp.vec3(transform[0, 3], transform[1, 3], transform[2, 3])
 
 
 @wp.kernel

@@ -151,6 +151,19 @@ def pair_sums_kernel(
     sums_out[row, pair] = sums
 
 
+def _check_bodies(
+    points: wp.array, centres: wp.array, vertex_weights: wp.array, rows: int, nodes: int | None, device: wp.Device
+) -> None:
+    """What describes bodies has one row or as many as are asked for, and fits together."""
+    for name, array, size in (
+        ("points", points, points.shape[1]),
+        ("centres", centres, nodes),
+        ("vertex_weights", vertex_weights, points.shape[1]),
+    ):
+        check_array(name, array, (None, size), device)
+        check_rows(name, array, rows)
+
+
 def launch_levers(
     entries: NodeEntries, *, points: wp.array, centres: wp.array, vertex_weights: wp.array, levers_out: wp.array
 ) -> None:
@@ -168,17 +181,9 @@ def launch_levers(
     """
     rows, count = levers_out.shape
     nodes = len(entries.offsets) - 1
-    vertex_count = points.shape[1]
     device = levers_out.device
-    for name, array, shape in (
-        ("points", points, (None, vertex_count)),
-        ("centres", centres, (None, nodes)),
-        ("vertex_weights", vertex_weights, (None, vertex_count)),
-        ("vertices", entries.vertices, (count,)),
-    ):
-        check_array(name, array, shape, device)
-    for name, array in (("points", points), ("centres", centres), ("vertex_weights", vertex_weights)):
-        check_rows(name, array, rows)
+    _check_bodies(points, centres, vertex_weights, rows, nodes, device)
+    check_array("vertices", entries.vertices, (count,), device)
     wp.launch(
         levers_kernel,
         dim=(rows, nodes),
@@ -238,17 +243,9 @@ def launch_pair_sums(
         InputRejected: A shape or a device does not fit.
     """
     rows, pairs = sums_out.shape
-    vertex_count = points.shape[1]
     device = sums_out.device
-    for name, array, shape in (
-        ("points", points, (None, vertex_count)),
-        ("centres", centres, (None, None)),
-        ("vertex_weights", vertex_weights, (None, vertex_count)),
-        ("offsets", entries.offsets, (pairs + 1,)),
-    ):
-        check_array(name, array, shape, device)
-    for name, array in (("points", points), ("centres", centres), ("vertex_weights", vertex_weights)):
-        check_rows(name, array, rows)
+    _check_bodies(points, centres, vertex_weights, rows, None, device)
+    check_array("offsets", entries.offsets, (pairs + 1,), device)
     wp.launch(
         pair_sums_kernel,
         dim=(rows, pairs),

@@ -110,6 +110,22 @@ def blend_bodies_kernel(
     _blend_body(body, offsets, joints, weights, points, columns, vertices_out)
 
 
+@wp.func
+def blended(
+    offsets: wp.array(dtype=wp.int32),
+    joints: wp.array(dtype=wp.int32),
+    weights: wp.array(dtype=wp.float32),
+    columns: wp.array(dtype=wp.mat44, ndim=2),
+    body: int,
+    vertex: int,
+) -> wp.mat44:
+    """Transposed skin matrix of one vertex of one body."""
+    blend = wp.mat44()
+    for entry in range(offsets[vertex], offsets[vertex + 1]):
+        blend += weights[entry] * columns[body, joints[entry]]
+    return blend
+
+
 @wp.kernel
 def blend_vertices_kernel(
     # rig
@@ -127,9 +143,7 @@ def blend_vertices_kernel(
     body, vertex = wp.tid()
     if is_idle(active, body):
         return
-    blend = wp.mat44()
-    for entry in range(offsets[vertex], offsets[vertex + 1]):
-        blend += weights[entry] * columns[body, joints[entry]]
+    blend = blended(offsets, joints, weights, columns, body, vertex)
     point = points[body % points.shape[0], vertex]
     moved = blend[0] * point[0] + blend[1] * point[1] + blend[2] * point[2] + blend[3]
     vertices_out[body, vertex] = wp.vec3(moved[0], moved[1], moved[2])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import warp as wp
 
-from soma_isaac.kernels.lbs import Influences
+from soma_isaac.kernels.lbs import Influences, blended
 from soma_isaac.kernels.shapes import check_array, check_contiguous, check_rows
 
 wp.set_module_options({"enable_backward": False})
@@ -140,11 +140,8 @@ def points_adjoint_kernel(
 ):
     """One vertex of one body (GPU)."""
     body, vertex = wp.tid()
-    blend = wp.mat44()
-    for entry in range(offsets[vertex], offsets[vertex + 1]):
-        blend += weights[entry] * columns[body, joints[entry]]
     g = gradients[body, vertex]
-    moved = blend * wp.vec4(g[0], g[1], g[2], 0.0)
+    moved = blended(offsets, joints, weights, columns, body, vertex) * wp.vec4(g[0], g[1], g[2], 0.0)
     points_out[body, vertex] = wp.vec3(moved[0], moved[1], moved[2])
 
 

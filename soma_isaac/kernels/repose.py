@@ -5,23 +5,10 @@ from __future__ import annotations
 
 import warp as wp
 
+from soma_isaac.kernels.rigid import position_part, rigid_transform, rotation_part
 from soma_isaac.kernels.shapes import check_array
 
 wp.set_module_options({"enable_backward": False, "max_unroll": 1})
-
-
-@wp.func
-def _rotation(transform: wp.mat44d) -> wp.mat33d:
-    return wp.mat33d(
-        transform[0, 0], transform[0, 1], transform[0, 2],
-        transform[1, 0], transform[1, 1], transform[1, 2],
-        transform[2, 0], transform[2, 1], transform[2, 2],
-    )  # fmt: skip
-
-
-@wp.func
-def _position(transform: wp.mat44d) -> wp.vec3d:
-    return wp.vec3d(transform[0, 3], transform[1, 3], transform[2, 3])
 
 
 @wp.kernel
@@ -38,38 +25,27 @@ def repose_kernel(
     """All joints of one body: down the tree to place them, then up by the depth of the lowest."""
     body = wp.tid()
     zero = wp.float64(0.0)
-    one = wp.float64(1.0)
     lowest = zero
     for joint in range(parents.shape[0]):
         position = wp.vec3d()
         if joint > 0:
             parent = parents[joint]
             above = bind[body, parent]
-            offset = wp.transpose(_rotation(above)) * (_position(bind[body, joint]) - _position(above))
+            offset = wp.transpose(rotation_part(above)) * (position_part(bind[body, joint]) - position_part(above))
             if joint == 1:
                 offset = wp.vec3d(zero, offset[1], zero)
-            position = _position(bind_out[body, parent]) + rotations[parent] * offset
+            position = position_part(bind_out[body, parent]) + rotations[parent] * offset
         lowest = wp.min(lowest, position[1])
         turn = rotations[joint]
-        bind_out[body, joint] = wp.matrix_from_rows(
-            wp.vec4d(turn[0, 0], turn[0, 1], turn[0, 2], position[0]),
-            wp.vec4d(turn[1, 0], turn[1, 1], turn[1, 2], position[1]),
-            wp.vec4d(turn[2, 0], turn[2, 1], turn[2, 2], position[2]),
-            wp.vec4d(zero, zero, zero, one),
-        )
+        bind_out[body, joint] = rigid_transform(turn, position)
     for joint in range(parents.shape[0]):
         target = bind_out[body, joint]
         target[1, 3] = target[1, 3] - lowest
         bind_out[body, joint] = target
         fitted = bind[body, joint]
-        turn = rotations[joint] * wp.transpose(_rotation(fitted))
-        shift = _position(target) - turn * _position(fitted)
-        columns_out[body, joint] = wp.mat44(
-            wp.float32(turn[0, 0]), wp.float32(turn[1, 0]), wp.float32(turn[2, 0]), 0.0,
-            wp.float32(turn[0, 1]), wp.float32(turn[1, 1]), wp.float32(turn[2, 1]), 0.0,
-            wp.float32(turn[0, 2]), wp.float32(turn[1, 2]), wp.float32(turn[2, 2]), 0.0,
-            wp.float32(shift[0]), wp.float32(shift[1]), wp.float32(shift[2]), 1.0,
-        )  # fmt: skip
+        turn = rotations[joint] * wp.transpose(rotation_part(fitted))
+        shift = position_part(target) - turn * position_part(fitted)
+        columns_out[body, joint] = wp.transpose(rigid_transform(wp.mat33(turn), wp.vec3(shift)))
     bind_out[body, 0] = wp.identity(n=4, dtype=wp.float64)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import warp as wp
 
 from soma_isaac.kernels.align import aligned_rotation, arc_rotation, matrix_from_rows, scaled_normal
+from soma_isaac.kernels.rigid import rigid_transform
 from soma_isaac.kernels.shapes import check_array, check_contiguous
 
 wp.set_module_options({"enable_backward": False, "max_unroll": 1})
@@ -123,17 +124,6 @@ def _feature(features: wp.array(dtype=wp.float64, ndim=3), body: int, joint: int
     return wp.vec3d(features[body, joint, begin], features[body, joint, begin + 1], features[body, joint, begin + 2])
 
 
-@wp.func
-def _transform(rotation: wp.mat33d, position: wp.vec3d) -> wp.mat44d:
-    zero = wp.float64(0.0)
-    return wp.matrix_from_rows(
-        wp.vec4d(rotation[0, 0], rotation[0, 1], rotation[0, 2], position[0]),
-        wp.vec4d(rotation[1, 0], rotation[1, 1], rotation[1, 2], position[1]),
-        wp.vec4d(rotation[2, 0], rotation[2, 1], rotation[2, 2], position[2]),
-        wp.vec4d(zero, zero, zero, wp.float64(1.0)),
-    )
-
-
 @wp.kernel
 def bind_kernel(
     # rig
@@ -189,11 +179,11 @@ def bind_kernel(
             covariance += wp.outer(scaled_normal(after, second), scaled_normal(before, second_before))
             turn = aligned_rotation(covariance, method) * turn
         rotation = turn * rotation
-    bind_out[body, joint] = _transform(rotation, position)
+    bind_out[body, joint] = rigid_transform(rotation, position)
     for entry in range(child_begin, child_end):
         child = children[entry]
         if child_offsets[child] == child_offsets[child + 1]:
-            bind_out[body, child] = _transform(rotation, _feature(features, body, child, 0))
+            bind_out[body, child] = rigid_transform(rotation, _feature(features, body, child, 0))
 
 
 def launch_features(regressor: Regressor, clusters: Clusters, *, points: wp.array, features_out: wp.array) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import warp as wp
 
-from soma_isaac.kernels.fk import rigid_transform, rotation_matrix
+from soma_isaac.kernels.fk import rotation_matrix
+from soma_isaac.kernels.rigid import rigid_transform
 from soma_isaac.kernels.shapes import check_array, check_contiguous, check_rows
 
 wp.set_module_options({"enable_backward": False})

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import warp as wp
 
-from soma_isaac.kernels.fk import position_part, rigid_transform, rotation_part
+from soma_isaac.kernels.rigid import position_part, rigid_transform, rotation_part
 from soma_isaac.kernels.shapes import check_array, check_rows
 
 wp.set_module_options({"enable_backward": False})

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import warp as wp
 
-from soma_isaac.kernels.fk import position_part, rotation_part
+from soma_isaac.kernels.rigid import position_part, rotation_part
 from soma_isaac.kernels.shapes import check_array
 
 wp.set_module_options({"enable_backward": False})
