@@ -8,18 +8,23 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 
 from soma_isaac.pipelines.config import (
     ConfigRefused,
     check_overrides,
     check_ranges,
+    config_object,
     config_yaml,
     dotted_keys,
+    register_schema,
     settings_digest,
 )
 from soma_isaac.pipelines.g1_config import FORMAT_SUFFIXES, G1RefsConfig, check_config, conversion_settings
 from soma_isaac.pipelines.run_config import MOTION_SUFFIXES, SourceConfig
 from soma_isaac.retarget.settings import config_with
+from soma_isaac.rig.skeleton import data_path
+from soma_isaac.ui.jobs import g1_refs_command
 
 
 def hand(weight: float) -> dict[str, Any]:
@@ -128,6 +133,19 @@ def test_digest_is_of_what_changes_bytes():
     other += [hand(2.5), hand(3.0), {"retarget": config_with({"weights": {"torso": 3.0}})}]
     assert {settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in same} == {base}
     assert len({base, *(settings_digest(conversion_settings(G1RefsConfig(**keys))) for keys in other)}) == 7
+
+
+def test_the_panels_job_takes_the_settings_of_the_config_file(tmp_path):
+    """The panel names source, output and workers, and leaves the rest to config/g1_refs.yaml."""
+    text = (data_path("").parent / "config" / "g1_refs.yaml").read_text(encoding="utf-8")
+    (tmp_path / "g1_refs.yaml").write_text(re.sub(r"(?m)^retarget: .*", "retarget: {weights: {hand: 4.0}}", text))
+    arguments = g1_refs_command("clips", "out", "python", workers=1, overwrite=True)[3:]
+    check_overrides(arguments, G1RefsConfig)
+    register_schema("g1_refs_schema", G1RefsConfig)
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        config = config_object(compose("g1_refs", arguments), G1RefsConfig)
+    assert config.source.path == "clips" and config.replace
+    assert conversion_settings(config)["retarget"] == {"weights": {"hand": 4.0}}
 
 
 def test_settings_for_workers_are_json():

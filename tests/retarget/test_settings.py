@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import json
@@ -17,6 +18,7 @@ from soma_isaac.motion.robot import RobotMotion
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.retarget.human import HumanKeypoints, human_keypoints
 from soma_isaac.retarget.jacobian import Configuration
+from soma_isaac.retarget.refine import soften
 from soma_isaac.retarget.retargeter import retarget_keypoints
 from soma_isaac.retarget.robot import load_robot
 from soma_isaac.retarget.settings import (
@@ -158,6 +160,26 @@ def test_limits_are_where_the_settings_say():
         assert inside.min() >= 0.1 - 1e-9
         assert np.abs(np.diff(motion.joint_pos, axis=0)).max() * 50.0 <= 3.0 * (1 + 1e-9)
         assert np.abs(np.diff(motion.joint_pos, n=2, axis=0)).max() * 50.0**2 <= 100.0 * (1 + 1e-9)
+
+
+def test_a_joint_that_may_hardly_move_keeps_its_limits():
+    """Its range is narrower than the two margins."""
+    locked = ROBOT.joint_index("waist_yaw_joint")
+    upper, lower = ROBOT.upper.copy(), ROBOT.lower.copy()
+    lower[locked], upper[locked] = 0.1, 0.1005
+    robot = dataclasses.replace(ROBOT, lower=lower, upper=upper)
+    motion = retarget_keypoints(part(person("walk"), slice(0, 20)), robot, RetargetConfig())
+    assert (motion.joint_pos[:, locked] >= 0.1).all() and (motion.joint_pos[:, locked] <= 0.1005).all()
+    assert motion.joint_pos[:, locked] == pytest.approx(0.10025)
+
+
+def test_corners_are_rounded_at_high_rates_too():
+    """The averages that this takes grow with the square of the rate."""
+    rng = np.random.default_rng(0)
+    path = np.repeat(np.cumsum(rng.uniform(-0.3, 0.3, (12, 2)), axis=0), 40, axis=0)
+    largest = RetargetConfig().solver.largest_acceleration / 1000.0**2
+    assert np.abs(np.diff(soften(path, largest), n=2, axis=0)).max() <= largest
+    assert np.abs(np.diff(soften(path, largest, rounds=100), n=2, axis=0)).max() > largest
 
 
 def test_scale_of_the_paths():
