@@ -67,7 +67,8 @@ class Visitor:
     def kinds(self):
         """Kinds of messages since the last call, with the bytes that all of them took.
 
-        Messages come in order, so that all have come when one has that the page is told last.
+        Messages come in order, so that all have come when the page is told one more: as an update, for who comes to the
+        page gets its widgets as they are by then.
         """
         mark = f"mark {next(MARKS)}"
         self.page.controls.widgets.say("job", [("note", mark)])
@@ -77,9 +78,10 @@ class Visitor:
             messages, self.messages = self.messages, []
             for message in messages:
                 told = self._told(message)
-                names += [part["type"] for part in told if mark not in repr(part)]
+                last = [part["type"] == "GuiUpdateMessage" and mark in repr(part) for part in told]
+                names += [part["type"] for part, is_mark in zip(told, last, strict=True) if not is_mark]
                 size += len(message)
-                if mark in repr(told):
+                if any(last):
                     return names, size
             time.sleep(0.02)
 
