@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from hydra.core.config_store import ConfigStore
@@ -15,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from soma_isaac.batch.names import escaped
 from soma_isaac.errors import SomaError
@@ -84,14 +86,50 @@ def check_overrides(arguments: Sequence[str], schema: type) -> None:
             raise ConfigRefused(f"{argument!r} cannot be read; quote it as in '{key}=\"a[b]=c.npz\"'") from error
         if override.is_sweep_override():
             raise ConfigRefused(f"{argument!r}: one run takes one value; lists are written [a,b]")
-        value = override.value()
-        for inner in _inner_keys(key, value, known):
-            if inner not in known:
-                raise ConfigRefused(f"unknown key {inner!r}; {nearest(inner, known)}")
-        try:
-            OmegaConf.update(base, key, value)
-        except (OmegaConfBaseException, OverflowError) as error:
-            raise ConfigRefused(f"{argument!r}: {str(error).splitlines()[0]}") from error
+        _try_value(base, key, override.value(), known, repr(argument))
+
+
+def check_config_file(path: Path, schema: type) -> None:
+    """Refuse a config file of the user's (``--config-dir=... --config-name=...``) that Hydra would refuse.
+
+    Args:
+        path: The YAML file; its ``defaults`` and ``hydra`` are left to Hydra.
+        schema: Dataclass of the command.
+
+    Raises:
+        ConfigRefused: The file cannot be read, or a key or a value's type is wrong.
+    """
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigRefused(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
+    known, base = dotted_keys(schema), OmegaConf.structured(schema)
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if key in known:
+            _try_value(base, str(key), value, known, f"{key!r} in {str(path)!r}")
+        elif key not in ("defaults", "hydra"):
+            raise ConfigRefused(f"unknown key {key!r} in {str(path)!r}; {nearest(str(key), known)}")
+
+
+def _config_file(arguments: Sequence[str]) -> Path | None:
+    """The config file that a command line names instead of the command's own."""
+    named = dict(
+        argument.split("=", 1) for argument in arguments if argument.startswith("--config-") and "=" in argument
+    )
+    if not {"--config-dir", "--config-name"} <= named.keys():
+        return None
+    path = Path(named["--config-dir"]) / f"{named['--config-name'].removesuffix('.yaml')}.yaml"
+    return path if path.is_file() else None  # Hydra says where it looked
+
+
+def _try_value(base: DictConfig, key: str, value: object, known: Sequence[str], where: str) -> None:
+    for inner in _inner_keys(key, value, known):
+        if inner not in known:
+            raise ConfigRefused(f"unknown key {inner!r}; {nearest(inner, known)}")
+    try:
+        OmegaConf.update(base, key, value)
+    except (OmegaConfBaseException, OverflowError) as error:
+        raise ConfigRefused(f"{where}: {str(error).splitlines()[0]}") from error
 
 
 def _inner_keys(key: str, value: object, known: Sequence[str]) -> Iterator[str]:
@@ -157,7 +195,10 @@ def check_command_line(name: str, schema: type, arguments: Sequence[str]) -> Non
         sys.stdout.write(help_text(schema, file, getattr(sys.modules["__main__"], "__doc__", None) or ""))
         raise SystemExit(0)
     register_schema(name, schema)
+    file = _config_file(arguments)
     try:
+        if file is not None:
+            check_config_file(file, schema)
         check_overrides(arguments, schema)
     except ConfigRefused as error:
         sys.stderr.write(f"error: {escaped(str(error))}\n")

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from soma_isaac.pipelines.config import (
     ConfigRefused,
+    check_command_line,
     check_overrides,
     check_ranges,
     config_object,
@@ -146,6 +147,29 @@ def test_the_panels_job_takes_the_settings_of_the_config_file(tmp_path):
         config = config_object(compose("g1_refs", arguments), G1RefsConfig)
     assert config.source.path == "clips" and config.replace
     assert conversion_settings(config)["retarget"] == {"weights": {"hand": 4.0}}
+
+
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ("retarget: {weights: {hnd: 3}}", "unknown key 'retarget.weights.hnd'; did you mean 'retarget.weights.hand'?"),
+        ("sorce: {path: x}", "unknown key 'sorce' in "),
+        ("fps: fast", "'fps' in "),
+        ("fps: [", "cannot be read"),
+    ],
+)
+def test_wrong_config_file(tmp_path, capsys, text, words):
+    (tmp_path / "mine.yaml").write_text(f"defaults: [g1_refs, _self_]\n{text}\n")
+    with pytest.raises(SystemExit) as ended:
+        check_command_line("g1_refs_schema", G1RefsConfig, [f"--config-dir={tmp_path}", "--config-name=mine"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and words in said and said.count("\n") == 1
+
+
+def test_right_config_file(tmp_path):
+    text = "defaults: [g1_refs, _self_]\nhydra: {verbose: true}\nretarget: {weights: {hand: 3}}\nsource: {fps: null}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    check_command_line("g1_refs_schema", G1RefsConfig, [f"--config-dir={tmp_path}", "--config-name=mine.yaml"])
 
 
 def test_settings_for_workers_are_json():
