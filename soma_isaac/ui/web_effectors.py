@@ -56,7 +56,7 @@ class EffectorControls:
         widgets.put("effector", chosen.words if chosen is not None else NONE)
         widgets.set("unhold", disabled=chosen is None)
         for axis in range(3):
-            widgets.set(f"effector:{axis}", disabled=chosen is None)
+            widgets.set(f"effector:{axis}", visible=chosen is not None)
             if chosen is not None:
                 widgets.put(f"effector:{axis}", round(chosen.point[axis], 3))
         if self._scene is not None:

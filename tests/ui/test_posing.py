@@ -222,7 +222,7 @@ def test_arrows_on_the_page_move_effectors(presenter):
         controls.show(presenter.state)
 
     step()
-    assert scene.made == []
+    assert scene.made == [] and not widgets.handles["effector:1"].visible, "there is nothing to move"
     widgets.handles["pose"].happen(True)
     step()
     assert [handle.name for handle in scene.made] == [f"/stage/figure_0/effector_{k}" for k in range(len(FIRST))]
@@ -233,6 +233,7 @@ def test_arrows_on_the_page_move_effectors(presenter):
     assert presenter.state.effectors[1].point == (0.5, 1.5, 0.25) and presenter.state.chosen_effector == 1
     assert presenter.state.effectors[2].point != (0.7, 0.7, 0.7), "what the program sets is no wish of a user"
     assert widgets.handles["effector"].value == "LeftHand" and widgets.handles["effector:1"].value == 1.5
+    assert widgets.handles["effector:1"].visible
     scene.drag(1, (0.5, 1.6, 0.25))
     widgets.obey()
     scene.made[1].position = (0.5, 1.7, 0.25)  # the browser is ahead of the program
