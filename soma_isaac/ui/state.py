@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from soma_isaac.ui.choices import (
     STILL_POSES,
-    STILL_TITLES,
     BodyChoice,
     Clip,
     PointEffector,
@@ -118,7 +117,7 @@ class PanelState:
     def caption(self) -> str:
         """What is shown, or soon will be, in a few words."""
         body = (self.body.preset or self.body.backend).replace("_", " ")
-        clip = STILL_TITLES[self.still] if self.clip is None else self.clip.name
+        clip = self.still if self.clip is None else self.clip.name
         return f"{body}, {clip}{' is on its way ...' if self.late else ''}"
 
     @property
