@@ -15,14 +15,22 @@ from soma_isaac.learned.pins import CONTACT_JOINTS, Pin
 from soma_isaac.learned.poser import Poser
 from soma_isaac.learned.prior import PosePrior, pose_after, steps_between
 from soma_isaac.learned.refine import effector_residuals
-from soma_isaac.learned.sequence import SequenceSettings, refine_sequence
+from soma_isaac.learned.sequence import SequenceSettings, cutoff_gains, refine_sequence
 from soma_isaac.learned.skeleton import BODY_JOINT_NAMES, POSE_INDICES, BodyPose, BodySkeleton, body_kinematics
-from soma_isaac.math.so3 import rotvec_from_matrix
+from soma_isaac.math.rts import rts_points
+from soma_isaac.math.so3 import geodesic_angle, rotvec_from_matrix
 from soma_isaac.motion.soma import SomaMotion
-from soma_isaac.pipelines.repair_targets import EasedHold, Hold, eased_holds, exact_column, hold_effectors, smooth_step
+from soma_isaac.pipelines.repair_targets import (
+    EasedHold,
+    Hold,
+    drawn_in,
+    eased_holds,
+    exact_column,
+    hold_effectors,
+    smooth_step,
+)
 
 FEET = ("keep", "contacts", "free")
-
 
 DEVIATIONS_RAD = {
     **dict.fromkeys(("Hips", "Spine1", "Spine2", "Chest"), 0.1),
@@ -32,6 +40,9 @@ DEVIATIONS_RAD = {
 }
 """How much of a change each joint takes, left and right alike: limbs rather than the trunk."""
 HIPS_DEVIATION_M = 0.1
+
+OUT_OF_REACH_M, HELD_BACK, HELD_BACK_HZ = 0.005, 0.03, 1.0
+"""A path missed by more is given up for one that is nearer to the hips by this share, and smooth to this frequency."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -74,6 +85,7 @@ class RepairedMotion:
         feet_moved: Largest distance [m] of ankles and toes from where the clip has them, in frames in which they were
             to be kept.
         largest_turn: Largest turn [rad] of a joint against the clip.
+        fastest: Speed [rad/s] of the fastest joint, and of the clip's own.
     """
 
     motion: SomaMotion
@@ -81,6 +93,7 @@ class RepairedMotion:
     changed: np.ndarray
     feet_moved: float
     largest_turn: float
+    fastest: tuple[float, float]
 
 
 def repair_motion(
@@ -112,34 +125,89 @@ def repair_motion(
             )
     skeleton = BodySkeleton.from_public_offsets(motion.identity.rest_offsets)
     clip = BodyPose(motion.rotations[:, list(POSE_INDICES)], motion.root_translation)
+    reachable = [drawn_in(hold, clip.root_position, skeleton) for hold in holds]
+    found = _led(motion, clip, reachable, skeleton, poser, settings)
+    held_back = [_held_back(hold, found.pose, skeleton, motion.fps) for hold in reachable]
+    if any(back is not hold for back, hold in zip(held_back, reachable, strict=True)):
+        found = _led(motion, clip, held_back, skeleton, poser, settings)
+    rotations, root = motion.rotations.copy(), motion.root_translation.copy()
+    frames = np.flatnonzero(found.changed)
+    rotations[frames[:, None], list(POSE_INDICES)] = found.pose.rotations[frames]
+    root[frames] = found.pose.root_position[frames]
+    after = BodyPose(rotations[:, list(POSE_INDICES)], root)
+    feet = [joint_index(joint) for joint in CONTACT_JOINTS]
+    paths = (body_kinematics(each.rotations, each.root_position, skeleton.rest_offsets)[0] for each in (clip, after))
+    slid = np.linalg.norm(np.subtract(*paths)[:, feet], axis=-1)[found.planted & found.changed[:, None]]
+    note = f"repaired: {', '.join(sorted({hold.joint for hold in holds}))}"
+    origin = replace(motion.provenance, notes=(*motion.provenance.notes, note))
+    return RepairedMotion(
+        replace(motion, rotations=rotations, root_translation=root, provenance=origin),
+        tuple(_residual(hold, after, skeleton) for hold in holds),
+        found.changed,
+        float(slid.max(initial=0.0)),
+        found.turn,
+        (_fastest(after, motion.fps), _fastest(clip, motion.fps)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Led:
+    """A clip led to its holds.
+
+    Attributes:
+        pose: T poses.
+        changed: [T] bool, frames that were touched; the others are the clip's.
+        planted: [T, 4] bool, frames in which feet were to be kept.
+        turn: Largest turn [rad] of a joint against the clip.
+    """
+
+    pose: BodyPose
+    changed: np.ndarray
+    planted: np.ndarray
+    turn: float
+
+
+def _led(
+    motion: SomaMotion,
+    clip: BodyPose,
+    holds: Sequence[Hold],
+    skeleton: BodySkeleton,
+    poser: Poser,
+    settings: RepairSettings,
+) -> _Led:
     positions, world = body_kinematics(clip.rotations, clip.root_position, skeleton.rest_offsets)
     eased = eased_holds(holds, positions, world, motion.fps, settings.ease)
     planted = _planted(motion, eased, settings.feet)
-    rotations, root = motion.rotations.copy(), motion.root_translation.copy()
-    changed, turn = np.zeros(motion.frame_count, dtype=bool), 0.0
+    rotations, root = clip.rotations.copy(), clip.root_position.copy()
+    changed, turn = np.zeros(clip.count, dtype=bool), 0.0
     for begin, end, share in _windows(eased, motion, settings.fade):
         part = BodyPose(clip.rotations[begin:end], clip.root_position[begin:end])
         inside = [_shifted(each, begin) for each in eased if begin <= each.hold.begin < end]
         found = _repaired(part, inside, skeleton, motion.fps, planted[begin:end], poser, settings)
         steps = share[:, None] * steps_between(part, found, skeleton.rest_offsets)
         blended = pose_after(part, steps, skeleton.rest_offsets)
-        frames = np.arange(begin, end)
-        rotations[frames[:, None], list(POSE_INDICES)] = blended.rotations
-        root[frames], changed[frames] = blended.root_position, True
+        rotations[begin:end], root[begin:end] = blended.rotations, blended.root_position
+        changed[begin:end] = True
         turn = max(turn, float(np.linalg.norm(steps[:, 3:].reshape(-1, 3), axis=-1).max()))
-    after = BodyPose(rotations[:, list(POSE_INDICES)], root)
-    feet = [joint_index(joint) for joint in CONTACT_JOINTS]
-    moved, _ = body_kinematics(after.rotations, after.root_position, skeleton.rest_offsets)
-    slid = np.linalg.norm(moved[:, feet] - positions[:, feet], axis=-1)[planted & changed[:, None]]
-    note = f"repaired: {', '.join(sorted({hold.joint for hold in holds}))}"
-    origin = replace(motion.provenance, notes=(*motion.provenance.notes, note))
-    return RepairedMotion(
-        replace(motion, rotations=rotations, root_translation=root, provenance=origin),
-        tuple(_residual(hold, after, skeleton) for hold in holds),
-        changed,
-        float(slid.max(initial=0.0)),
-        turn,
-    )
+    return _Led(BodyPose(rotations, root), changed, planted, turn)
+
+
+def _held_back(hold: Hold, led: BodyPose, skeleton: BodySkeleton, fps: float) -> Hold:
+    """The hold itself if its path is met, else a smooth path a little nearer to the hips than where the joint got.
+
+    Pulled as far as it goes, a body is straight in every limb, where knees and elbows snap from frame to frame.
+    """
+    if hold.path is None or _residual(hold, led, skeleton)[0] <= OUT_OF_REACH_M:
+        return hold
+    frames = slice(hold.begin, hold.end)
+    got, _ = body_kinematics(led.rotations[frames], led.root_position[frames], skeleton.rest_offsets)
+    path = got[:, 0] + (1.0 - HELD_BACK) * (got[:, joint_index(hold.joint)] - got[:, 0])
+    return replace(hold, path=rts_points(path, fps, cutoff_gains(HELD_BACK_HZ, fps)))
+
+
+def _fastest(clip: BodyPose, fps: float) -> float:
+    """Largest speed [rad/s] of a joint."""
+    return fps * float(geodesic_angle(clip.rotations[1:], clip.rotations[:-1]).max(initial=0.0))
 
 
 def _planted(motion: SomaMotion, eased: Sequence[EasedHold], feet: str) -> np.ndarray:

@@ -16,8 +16,11 @@ from soma_isaac.learned.skeleton import POSE_INDICES, BodySkeleton, body_kinemat
 from soma_isaac.math.frames import yup_from_zup_points
 from soma_isaac.math.resample import resample_points
 from soma_isaac.motion.soma import SomaMotion, check_fps
-from soma_isaac.pipelines.pose_effectors import axis_of, point_of, rotation_of
+from soma_isaac.pipelines.pose_effectors import LARGEST_M, axis_of, point_of, rotation_of
 from soma_isaac.pipelines.repair_targets import Hold
+
+LARGEST_FRAME = 1e6
+"""No clip has so many frames, nor seconds."""
 
 WHERE_KEYS = ("position", "path", "path_file", "offset")
 HOLD_KEYS = (
@@ -63,6 +66,18 @@ def _hold(entry: Any, what: str, motion: SomaMotion, folder: Path, z_up: bool) -
     check_names(entry, HOLD_KEYS, what)
     if not isinstance(entry.get("joint"), str):
         raise InputRejected(f"{what} names no joint")
+    for key, needed in (("direction", "look_at"), ("path_fps", "path or path_file")):
+        if key in entry and not any(each in entry for each in needed.split(" or ")):
+            raise InputRejected(f"{what} gives {key}, which goes with {needed}")
+    try:
+        return _checked_hold(entry, what, motion, folder, z_up)
+    except InputRejected as error:
+        if error.path is not None or error.reason.startswith(what):
+            raise
+        raise InputRejected(f"{what}: {error.reason}") from error
+
+
+def _checked_hold(entry: Mapping[str, Any], what: str, motion: SomaMotion, folder: Path, z_up: bool) -> Hold:
     joint_index(entry["joint"])
     begin, end = _range(entry, what, motion)
     look = np.asarray(point_of(entry, "look_at", what, z_up)) if "look_at" in entry else None
@@ -72,12 +87,16 @@ def _hold(entry: Any, what: str, motion: SomaMotion, folder: Path, z_up: bool) -
 
 
 def _range(entry: Mapping[str, Any], what: str, motion: SomaMotion) -> tuple[int, int]:
-    if ("frames" in entry) == ("begin_s" in entry and "end_s" in entry):
+    given = [key for key in ("begin_s", "end_s", "frames") if key in entry]
+    if given not in (["begin_s", "end_s"], ["frames"]):
         raise InputRejected(f"{what} needs begin_s and end_s, or frames: [first, after the last]")
     if "frames" in entry:
-        begin, end = (int(value) for value in numbers(entry["frames"], (2,), f"{what}: frames"))
+        frames = numbers(entry["frames"], (2,), f"{what}: frames", LARGEST_FRAME)
+        begin, end = (int(value) for value in frames)
+        if (frames != [begin, end]).any():
+            raise InputRejected(f"{what}: frames are whole numbers, not {frames[0]:g} and {frames[1]:g}")
     else:
-        seconds = (number(entry[key], f"{what}: {key}") for key in ("begin_s", "end_s"))
+        seconds = (number(entry[key], f"{what}: {key}", 0.0, LARGEST_FRAME) for key in given)
         begin, end = (round(value * motion.fps) for value in seconds)
     if not 0 <= begin < end <= motion.frame_count:
         raise InputRejected(f"{what} is over frames {begin} to {end}; the clip has 0 to {motion.frame_count}")
@@ -102,9 +121,13 @@ def _path(
         positions, _ = body_kinematics(rotations, motion.root_translation[part], skeleton.rest_offsets)
         return positions[:, joint_index(entry["joint"])] + point_of(entry, "offset", what, z_up)
     points = numbers(entry["path"], (None, 3), f"{what}: path") if given[0] == "path" else _from_file(entry, folder)
+    if not (np.abs(points) <= LARGEST_M).all():
+        raise InputRejected(f"{what}: {given[0]} has a point that is not finite, or beyond {LARGEST_M:g} m")
     points = yup_from_zup_points(points) if z_up else points
     if "path_fps" in entry:
-        points = resample_points(points, check_fps(number(entry["path_fps"], f"{what}: path_fps")), motion.fps)
+        fps = check_fps(number(entry["path_fps"], f"{what}: path_fps"))
+        # No more of it than is asked for: a long path at 1 Hz would fill the memory at 1000.
+        points = resample_points(points[: int((count + 16) * fps / motion.fps) + 16], fps, motion.fps)
     if len(points) < count or (len(points) > count and "path_fps" not in entry):
         raise InputRejected(f"{what} has a path of {len(points)} points for {count} frames at {motion.fps:g} Hz")
     return points[:count]
@@ -112,5 +135,5 @@ def _path(
 
 def _from_file(entry: Mapping[str, Any], folder: Path) -> np.ndarray:
     name, _, key = str(entry["path_file"]).partition(".npz:")
-    file = folder / (name if not key and name.endswith(".npz") else f"{name}.npz")
+    file = folder / Path(name if not key and name.endswith(".npz") else f"{name}.npz").expanduser()
     return open_npz(file).numbers(key or "path", (None, 3))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from omegaconf import DictConfig
 
+from soma_isaac.errors import InputRejected
 from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.single_run import run_single, write_results
 
@@ -95,7 +96,11 @@ def repair(config: RepairConfig) -> list[str]:
     motion = load_motion(source, source_fps=config.source_fps, name=source.name)
     holds = read_holds(hold_file, motion, config.up_axis)
     settings = RepairSettings(config.ease, config.fade, config.feet, config.looseness)
-    found = repair_motion(motion, holds, choose_poser(config.network), settings)
+    poser = choose_poser(config.network)
+    try:
+        found = repair_motion(motion, holds, poser, settings)
+    except InputRejected as error:
+        raise InputRejected(error.reason, error.path or str(hold_file)) from error
     if config.output.lower().endswith(".bvh"):
         clip = read_bvh(source, config.source_fps)
         data = bvh_bytes(changed_bvh(clip, found.motion, found.changed))
@@ -108,7 +113,8 @@ def repair(config: RepairConfig) -> list[str]:
     return [
         *lines,
         f"{int(found.changed.sum())} of {motion.frame_count} frames changed, joints turned by at most "
-        f"{np.degrees(found.largest_turn):.0f} deg, kept feet moved by at most {1e3 * found.feet_moved:.2f} mm",
+        f"{np.degrees(found.largest_turn):.0f} deg and by {np.degrees(found.fastest[0]):.0f} deg/s (the clip: "
+        f"{np.degrees(found.fastest[1]):.0f}), kept feet moved by at most {1e3 * found.feet_moved:.2f} mm",
         *write_results([(Path(config.output).expanduser(), data)], config.replace, [source]),
     ]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.learned.effectors import LOOK_AT, POSITION, ROTATION, Effectors, joint_index
-from soma_isaac.learned.skeleton import BodyPose
+from soma_isaac.learned.skeleton import BODY_PARENTS, BodyPose, BodySkeleton
 from soma_isaac.math.arrays import frozen_array
 from soma_isaac.math.so3 import geodesic_angle, matrix_from_rotvec, rotvec_from_matrix, shortest_arc
 
@@ -17,6 +17,9 @@ SHORTEST_EASE_S = 0.4
 LONGEST_EASE_S = 1.5
 EASE_S_PER_M = 1.0
 EASE_S_PER_RAD = 0.5
+NEAREST_SIGHT_M = 0.01
+"""What is looked at is further from the joint than this."""
+
 HOLD_WEIGHT = 0.01
 """Of what is held, against feet that are kept: where both cannot be, the feet stay."""
 
@@ -82,10 +85,14 @@ class Hold:
         """``path``, ``rotation`` or ``look_at``."""
         return {"path": self.path, "rotation": self.rotation, "look_at": self.look_at}[name]
 
+    def like(self, other: Hold) -> bool:
+        """Whether both ask for the same thing of the same joint, be it in other frames."""
+        same = any(self.quantity(name) is not None and other.quantity(name) is not None for name in QUANTITIES)
+        return same and self.joint == other.joint
+
     def overlaps(self, other: Hold) -> bool:
         """Whether both ask for the same thing of the same joint in some frame."""
-        same = any(self.quantity(name) is not None and other.quantity(name) is not None for name in QUANTITIES)
-        return same and self.joint == other.joint and self.begin < other.end and other.begin < self.end
+        return self.like(other) and self.begin < other.end and other.begin < self.end
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,9 @@ class EasedHold:
         assert self.hold.look_at is not None
         target, share = self.hold.look_at[self.rows(len(points))], self.share(len(points))
         own, wanted = points - eyes, target - eyes
+        blind = np.flatnonzero((share == 1.0) & (_length(wanted)[:, 0] < NEAREST_SIGHT_M))
+        if len(blind):
+            raise InputRejected(f"{self.hold.joint} shall look at a point that is where it is itself")
         arcs = np.stack([shortest_arc(a, b) for a, b in zip(own, wanted, strict=True)])
         turned = matrix_from_rotvec(share[:, None] * rotvec_from_matrix(arcs)) @ (own / _length(own))[..., None]
         reach = (1.0 - share[:, None]) * _length(own) + share[:, None] * _length(wanted)
@@ -145,7 +155,7 @@ def eased_holds(
         world: [T, 23, 3, 3] their world rotations.
         fps: Frame rate [Hz].
         ease: Time [s] to get there, and back; ``None`` gives 0.4 s, or 1 s per metre and half a second per radian
-            where that is more, but at most 1.5 s. Between two holds of one joint both get the time that there is.
+            where that is more, but at most 1.5 s. Between two holds of the same thing both get the time that there is.
 
     Raises:
         InputRejected: Two holds ask different things of one joint at once.
@@ -156,7 +166,7 @@ def eased_holds(
         for other in holds:
             if other is not hold and hold.overlaps(other):
                 raise InputRejected(f"{hold.joint} is held twice in frame {max(hold.begin, other.begin)}")
-            if other is not hold and other.joint == hold.joint:
+            if other is not hold and hold.like(other):
                 side = 0 if other.begin < hold.begin else 1
                 gaps[side] = min(gaps[side], hold.begin - other.end + 1 if side == 0 else other.begin - hold.end + 1)
         lengths = []
@@ -165,6 +175,39 @@ def eased_holds(
             lengths.append(int(max(min(round(wanted * fps), gap), 1)))
         made.append(EasedHold(hold, *lengths))
     return made
+
+
+def drawn_in(hold: Hold, hips: np.ndarray, skeleton: BodySkeleton) -> Hold:
+    """The hold with what no body could reach, however it stands, drawn in towards the hips.
+
+    A place a street away pulls in the same direction as one just out of reach, but so hard that the feet give way.
+
+    Args:
+        hold: The hold.
+        hips: [T, 3] m, where the clip has its Hips.
+        skeleton: The body.
+    """
+    if hold.path is None:
+        return hold
+    reach = sum(
+        float(np.linalg.norm(skeleton.rest_offsets[bone]))
+        for joint in (hold.joint, "LeftToeBase")
+        for bone in _bones_to(joint_index(joint))
+    )
+    away = hold.path - hips[hold.begin : hold.end]
+    share = np.minimum(1.0, reach / _length(away))
+    if share.min() == 1.0:
+        return hold
+    return replace(hold, path=hips[hold.begin : hold.end] + share * away)
+
+
+def _bones_to(joint: int) -> list[int]:
+    """A joint and those above it, without the Hips."""
+    chain = []
+    while joint > 0:
+        chain.append(joint)
+        joint = BODY_PARENTS[joint]
+    return chain
 
 
 def hold_effectors(
