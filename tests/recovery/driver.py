@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +55,16 @@ def run(source: Path, out: Path, *keys: str, **options: object) -> subprocess.Co
     process = start(source, out, *keys, **options)
     stdout, stderr = process.communicate(timeout=120)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def wait_until_polite(process: subprocess.Popen[str]) -> None:
+    """Wait until a started run answers signals itself; before that they end it as they end any program."""
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        caught = int(status.read_text().partition("SigCgt:")[2].split()[0], 16)
+        if caught >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.005)
 
 
 class InlineSupervisor:

@@ -23,9 +23,11 @@ def payload(job: ConversionJob, name: str, size: int) -> bytes:
 
 
 def convert(job: ConversionJob) -> ConvertedClip:
-    """Obey ``{"do": ..., "seconds": ..., "size": ...}``, the input's content."""
+    """Obey ``{"do": ..., "seconds": ..., "size": ..., "begun": ...}``, the input's content."""
     path = Path(job.source)
     order = json.loads(path.read_bytes())
+    if "begun" in order:
+        Path(order["begun"]).touch()
     time.sleep(order.get("seconds", 0.0))
     once = path.with_suffix(".once")
     match order["do"]:

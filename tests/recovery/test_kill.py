@@ -84,7 +84,7 @@ def test_killed_again_and_again(source, undisturbed, tmp_path):
 
 def test_workers_die_with_their_parent(tmp_path):
     """Killing the parent alone leaves no worker that could write into the next run's folder."""
-    source, out = make_source(tmp_path / "source", 4, seconds=5.0), tmp_path / "out"
+    source, out = make_source(tmp_path / "source", 4, seconds=120.0), tmp_path / "out"
     process = start(source, out)
     while not (children := _children(process.pid)):
         time.sleep(0.01)
@@ -92,7 +92,7 @@ def test_workers_die_with_their_parent(tmp_path):
     children = _children(process.pid)
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 3.0
+    deadline = time.monotonic() + 60.0  # half as long as the clips take
     while any(_runs(pid) for pid in children) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert children and not any(_runs(pid) for pid in children)
