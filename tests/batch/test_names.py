@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soma_isaac.batch.names import collisions, escaped, folded, name_problem, shown
@@ -68,11 +68,13 @@ def test_refused(name, word):
     assert problem.isprintable()
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_shown_is_one_printable_line(name):
     assert shown(name).isprintable() and len(shown(name)) <= 160
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_shown_keeps_names_apart(first, second):
     assert (shown(first) == shown(second)) == (first == second)
@@ -111,6 +113,7 @@ def test_different_names_do_not_collide(first, second):
     assert collisions([(first, "one"), (second, "two")]) == []
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_folding_is_idempotent(name):
     assert folded(folded(name)) == folded(name)

@@ -73,7 +73,7 @@ def test_fifty_odd_names(tmp_path):
     source, out = make_odd_source(tmp_path / "source"), tmp_path / "out"
     before = {path for path in tmp_path.rglob("*") if out not in path.parents}
     process = start(source, out, "formats=[mjlab]", text=False)
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 3
     total = len(ODD) + 2
     assert_nothing_lost(out, total)
@@ -86,13 +86,13 @@ def test_fifty_odd_names(tmp_path):
     assert counts["rejected"] >= 30 and counts["done"] >= 8 and counts["failed"] >= 8 and counts["skipped"] == 1
     for mode in ("status", "verify"):
         process = start(source, out, f"mode={mode}", text=False)
-        assert foul(b"".join(process.communicate(timeout=60))) == []
+        assert foul(b"".join(process.communicate(timeout=300))) == []
 
 
 def test_dry_run_shows_odd_names_escaped(tmp_path):
     source, out = make_odd_source(tmp_path / "source"), tmp_path / "out"
     process = start(source, out, "dry_run=true", text=False)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
     assert foul(stdout + stderr) == [] and b"rejected: esc0\\x1b[31m.npz" in stderr
     assert not out.exists()
 
