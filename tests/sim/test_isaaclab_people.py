@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from soma_isaac.body.identities.presets import preset
 from soma_isaac.body.layer import SomaLayer
 from soma_isaac.errors import InputRejected
-from soma_isaac.sim.isaaclab.people import motion_loader, motion_path, people_stepper, placement
+from soma_isaac.sim.isaaclab.people import limb_colliders, motion_loader, motion_path, people_stepper, placement
 
 LOAD = motion_loader("soma_isaac.pipelines.motion_in:load_motion")
 
@@ -67,6 +67,16 @@ def test_correctives_are_the_layers_and_change_the_skin():
     place = placement((0.0, 0.0, 0.0), 0.0)[:3, :3]
     moved = (wanted.vertices.numpy()[0] - wanted.joints.numpy()[0, 0]) @ place.T
     assert np.abs(vertices[1] - posed.pose.joints.numpy()[1, 0] - moved).max() < 1e-5
+
+
+def test_colliders_have_the_mean_size_of_the_presets():
+    small, large = (limb_colliders([name], "low") for name in ("child", "adult_male"))
+    both = limb_colliders(["child", "adult_male"], "low")
+    for name, row in both.items():
+        assert row[7:] == pytest.approx((np.array(small[name][7:]) + large[name][7:]) / 2, rel=1e-4)
+        assert row[7] > 0.01 and np.linalg.norm(row[3:7]) == pytest.approx(1.0)
+    assert both["Head"][2] > 0.8 and large["Head"][2] > 1.4  # standing, z up
+    assert large["LeftThigh"][7] > small["LeftThigh"][7]
 
 
 def test_unknown_motions_and_loaders_are_refused():

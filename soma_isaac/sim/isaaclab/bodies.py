@@ -16,11 +16,12 @@ from isaaclab.utils.string import resolve_matching_names
 from soma_isaac.errors import InputRejected
 from soma_isaac.kernels.visual_meshes import launch_bone_poses
 from soma_isaac.rig.skeleton import POSE_JOINT_NAMES
+from soma_isaac.sim.isaaclab.colliders import Colliders, colliders_for
 from soma_isaac.sim.isaaclab.compat import DIALECT, newton_model
 from soma_isaac.sim.isaaclab.envs import env_origins
 from soma_isaac.sim.isaaclab.newton_meshes import EnvMeshes
-from soma_isaac.sim.isaaclab.people import motion_loader, people_stepper, placement
-from soma_isaac.sim.isaaclab.spawners import MESH
+from soma_isaac.sim.isaaclab.people import limb_colliders, motion_loader, people_stepper, placement
+from soma_isaac.sim.isaaclab.spawners import CAPSULES, MESH
 from soma_isaac.sim.isaaclab.stage_points import stage_sink
 from soma_isaac.sim.sinks import VertexSink
 from soma_isaac.sim.stepper import BodyStepper
@@ -93,9 +94,16 @@ class SomaBodies(SensorBase):
         self._pending = 0.0
         self._stale = True
         self._random = np.random.default_rng(self.cfg.seed)
+        self._colliders: Colliders | None = None
+        if self.cfg.colliders and self.cfg.spawn is None:
+            raise InputRejected("colliders=True needs something to spawn; spawn is None")
         if self.cfg.spawn is not None:
             self.cfg.spawn.lod = self.cfg.lod
+            capsules = limb_colliders(self.cfg.presets, self.cfg.lod) if self.cfg.colliders else {}
+            self.cfg.spawn.capsules = capsules
             DIALECT.spawn(self.cfg)
+            if capsules:
+                self._colliders = colliders_for(f"{self.cfg.prim_path}/{CAPSULES}", list(capsules))
 
     @property
     def data(self) -> SomaBodiesData:
@@ -141,6 +149,8 @@ class SomaBodies(SensorBase):
             self._draw(mask)
         self.stepper.reset(self._mask)
         self._stale = True
+        if self._colliders is not None:
+            self._update_outdated_buffers()  # before the next step of the physics
 
     def update(self, dt: float, force_recompute: bool = False) -> None:
         """Move all clocks on and pose the bodies, whether somebody reads them or not: cameras do not say that they do.
@@ -171,7 +181,7 @@ class SomaBodies(SensorBase):
             loop=cfg.loop,
             fit_stride=cfg.fit_stride,
             normals=cfg.normals,
-            proxies=cfg.proxies,
+            proxies=cfg.proxies or cfg.colliders,
             correctives=cfg.correctives,
         )
         self._mask = wp.zeros(self._num_envs, dtype=wp.int32, device=self._device)
@@ -192,6 +202,7 @@ class SomaBodies(SensorBase):
         origins = env_origins(cfg.prim_path, self._num_envs)
         self._origins = wp.array(origins, dtype=wp.vec3, device=self._device)
         self._poses = wp.zeros((self._num_envs, self.num_bodies), dtype=wp.transform, device=self._device)
+        self._capsule_poses = None if group.proxies is None else wp.zeros_like(group.proxies)
         self._data = SomaBodiesData(
             vertices=DIALECT.view(group.pose.vertices),
             body_link_pose_w=DIALECT.view(self._poses),
@@ -209,9 +220,14 @@ class SomaBodies(SensorBase):
         # asking would cost more than posing all.
         if not self._stale:
             return
-        self.stepper.step(self._pending)
+        moved = self._pending
+        self.stepper.step(moved)
         self._pending, self._stale = 0.0, False
         group = self.stepper.groups[0]
+        if self._colliders is not None:
+            capsules = wp.to_torch(self._capsule_poses).copy_(wp.to_torch(group.proxies))
+            capsules[..., :3] += self._data.env_origins[:, None]
+            self._colliders.drive(self._capsule_poses, moved)
         launch_bone_poses(transforms=group.pose.transforms, origins=self._origins, poses_out=self._poses)
         model = newton_model(sim_utils.SimulationContext.instance()) if self._meshes is not None else None
         if model is not None and self._meshes is not None:

@@ -60,7 +60,7 @@ class SomaBodiesCfg(SensorBaseCfg):
     """Level of detail: ``mid``, ``low`` or ``xlo``."""
 
     correctives: bool = False
-    """Add pose correctives, which keep elbows, knees and shoulders full; a body costs several times as much then."""
+    """Add pose correctives, which keep elbows, knees and shoulders full; a body takes about three times as long."""
 
     random_start: bool = False
     """Draw clip and phase of a body anew at each of its resets."""
@@ -72,4 +72,8 @@ class SomaBodiesCfg(SensorBaseCfg):
     """Compute vertex normals."""
 
     proxies: bool = False
-    """Pose a collision capsule per limb."""
+    """Pose a capsule per limb."""
+
+    colliders: bool = False
+    """Let the capsules collide: kinematic bodies, which push and stop a robot and which nothing moves. Their poses are
+    each body's own; their sizes are the same in all environments, the mean of the presets."""

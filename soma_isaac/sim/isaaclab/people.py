@@ -11,10 +11,12 @@ import numpy as np
 from soma_isaac.body.identities.presets import preset
 from soma_isaac.body.layer import OPEN_CORRECTIVES, SomaLayer
 from soma_isaac.errors import InputRejected
+from soma_isaac.math.so3 import matrix_from_quat_xyzw, quat_xyzw_from_matrix
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.rig.skeleton import data_path
 from soma_isaac.sim.clips import ClipLibrary
 from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
+from soma_isaac.sim.proxies import limb_capsules
 from soma_isaac.sim.stepper import BodyGroup, BodyStepper
 
 
@@ -101,21 +103,11 @@ def people_stepper(
         InputRejected: A motion or a preset does not exist or is not sound.
     """
     rows = np.arange(count)
-    layer = SomaLayer(
-        identity="soma" if presets else "template",
-        lod=lod,
-        device=device,
-        correctives=OPEN_CORRECTIVES if correctives else None,
-    )
-    if presets:
-        named = np.stack([preset(name) for name in presets])
-        identity = layer.prepare_identity(named[rows % len(named)])
-    else:
-        identity = layer.prepare_identity()
+    group = _group(count, presets, lod=lod, device=device, correctives=correctives)
     clips = ClipLibrary([load(motion_path(name)) for name in motions], device=device)
     return BodyStepper(
         clips,
-        [BodyGroup(layer.body, identity, count)],
+        [group],
         playing=rows % len(clips),
         phases=np.resize(np.asarray(phases, dtype=np.float64), count),
         speeds=np.resize(np.asarray(speeds, dtype=np.float64), count),
@@ -125,3 +117,40 @@ def people_stepper(
         normals=normals,
         proxies=proxies,
     )
+
+
+def limb_colliders(presets: Sequence[str], lod: str) -> dict[str, tuple[float, ...]]:
+    """Capsules for all environments, of the mean size of the named bodies, standing as the first one does at rest.
+
+    Args:
+        presets: As for :func:`people_stepper`.
+        lod: Level of detail.
+
+    Returns:
+        By limb: position of the centre m, quaternion xyzw, radius and half height m; the axis is z, up is z.
+
+    Raises:
+        InputRejected: A preset does not exist.
+    """
+    group = _group(max(len(presets), 1), presets, lod=lod, device="cpu", correctives=False)
+    capsules = limb_capsules(group.body, group.identity)
+    binds = Z_UP_FROM_Y_UP @ np.asarray(group.identity.bind_T_world_joint)[0][capsules.joints]
+    turns = binds[:, :3, :3] @ matrix_from_quat_xyzw(capsules.offsets[0, :, 3:])
+    centres = np.einsum("kij,kj->ki", binds[:, :3, :3], capsules.offsets[0, :, :3]) + binds[:, :3, 3]
+    sizes = np.stack([capsules.radii.mean(axis=0), capsules.half_heights.mean(axis=0)], axis=1)
+    rows = np.concatenate([centres, quat_xyzw_from_matrix(turns), sizes], axis=1)
+    return {name: tuple(row) for name, row in zip(capsules.names, rows.tolist(), strict=True)}
+
+
+def _group(count: int, presets: Sequence[str], *, lod: str, device: str, correctives: bool) -> BodyGroup:
+    """Bodies whose presets repeat over the environments."""
+    layer = SomaLayer(
+        identity="soma" if presets else "template",
+        lod=lod,
+        device=device,
+        correctives=OPEN_CORRECTIVES if correctives else None,
+    )
+    if not presets:
+        return BodyGroup(layer.body, layer.prepare_identity(), count)
+    named = np.stack([preset(name) for name in presets])
+    return BodyGroup(layer.body, layer.prepare_identity(named[np.arange(count) % len(named)]), count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from pxr import Gf, Usd, UsdGeom, UsdPhysics, Vt
 
 from soma_isaac.errors import OutputConflict
 from soma_isaac.formats.rig_usd import load_template_rig
+from soma_isaac.math.so3 import matrix_from_quat_xyzw
 from soma_isaac.sim.isaaclab.compat import DIALECT
 from soma_isaac.sim.isaaclab.robot_stage import load_robot_tree, place, robot_shell, write_robot
 from soma_isaac.sim.placement import Z_UP_FROM_Y_UP
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 MESH = "mesh"
 """Name of the one mesh below a spawned body or ghost."""
+CAPSULES = "capsules"
+"""Name of what its colliders lie below."""
 
 
 @clone
@@ -45,6 +49,7 @@ def spawn_soma_body(
     mesh = load_template_rig().mesh(cfg.lod)
     points = mesh.points @ Z_UP_FROM_Y_UP[:3, :3].T
     _write_visual(stage, prim_path, points, mesh.triangles, cfg.color)
+    _write_capsules(stage, f"{prim_path}/{CAPSULES}", cfg.capsules)
     return prim
 
 
@@ -127,3 +132,17 @@ def _write_visual(stage: Usd.Stage, path: str, points: np.ndarray, triangles: np
     mesh.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
     mesh.CreateDisplayColorAttr([Gf.Vec3f(*color)])
     UsdPhysics.CollisionAPI.Apply(mesh.GetPrim()).CreateCollisionEnabledAttr(False)
+
+
+def _write_capsules(stage: Usd.Stage, path: str, capsules: Mapping[str, Sequence[float]]) -> None:
+    """Kinematic bodies that nobody sees."""
+    for name, values in capsules.items():
+        capsule = UsdGeom.Capsule.Define(stage, f"{path}/{name}")
+        turn = matrix_from_quat_xyzw(np.asarray(values[3:7]))
+        place(UsdGeom.Xform(capsule.GetPrim()), np.asarray(values[:3]), turn)
+        capsule.CreateAxisAttr(UsdGeom.Tokens.z)
+        capsule.CreateRadiusAttr(values[7])
+        capsule.CreateHeightAttr(2.0 * values[8])
+        capsule.MakeInvisible()
+        UsdPhysics.RigidBodyAPI.Apply(capsule.GetPrim()).CreateKinematicEnabledAttr(True)
+        UsdPhysics.CollisionAPI.Apply(capsule.GetPrim())

@@ -27,6 +27,10 @@ class SomaBodySpawnerCfg(SpawnerCfg):
     color: tuple[float, float, float] = (0.80, 0.60, 0.50)
     """Display colour, linear RGB."""
 
+    capsules: dict[str, tuple[float, ...]] = {}
+    """Kinematic colliders that nobody sees, as :func:`soma_isaac.sim.isaaclab.people.limb_colliders` gives them; the
+    entity sets its own."""
+
 
 @configclass
 class RobotSpawnerCfg(SpawnerCfg):
