@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from soma_isaac.errors import InputRejected
-from soma_isaac.formats.npz import open_npz
 from soma_isaac.learned.effectors import POSITION, ROTATION, Effectors, joint_index
 from soma_isaac.learned.poser import Poser
 from soma_isaac.learned.sequence import SequenceSettings, refine_sequence
 from soma_isaac.learned.skeleton import BodySkeleton
 from soma_isaac.math.arrays import frozen_array
-from soma_isaac.math.frames import yup_from_zup_points
 from soma_isaac.math.so3 import project_to_so3
 from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion, check_fps
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, template_rest_offsets
@@ -38,6 +35,8 @@ FACE_M = np.array(
 
 UP_AXES = ("y", "z", "-y")
 """Worlds of keypoints: Y-up, Z-up, or a camera's, with x to the right of the picture, y down and z into it."""
+
+SHORTEST_LIMB_M = 1e-3
 
 GAP_TOLERANCE_M = 0.15
 """Of a keypoint that is drawn in between frames in which it is seen."""
@@ -72,6 +71,7 @@ class Keypoints:
         fps: Frame rate [Hz].
         source: Where they come from, and its digest.
         up_axis: The axis of that world.
+        fps_key: Where the frame rate comes from: ``fps`` of the file, or ``option``.
     """
 
     points: np.ndarray
@@ -79,6 +79,7 @@ class Keypoints:
     fps: float
     source: tuple[str, str] = ("keypoints", "")
     up_axis: str = "y"
+    fps_key: str = "fps"
 
     def __post_init__(self) -> None:
         """Check shapes and ranges.
@@ -97,39 +98,6 @@ class Keypoints:
             raise InputRejected("no shoulder, elbow, wrist, hip, knee or ankle is seen in any frame")
 
 
-def read_keypoints(path: Path, up_axis: str, fps: float | None = None) -> Keypoints:
-    """Read an npz with ``keypoints`` [T, 17, 3] m and, if it has them, ``confidence`` [T, 17] and ``fps``.
-
-    A keypoint with a NaN coordinate is one that was not seen.
-
-    Args:
-        path: The file.
-        up_axis: One of ``UP_AXES``.
-        fps: Frame rate [Hz]; it wins over the file's.
-
-    Raises:
-        InputRejected: The file is not of this form, or states no frame rate.
-    """
-    if up_axis not in UP_AXES:
-        raise InputRejected(f"up axis {up_axis!r} is none of {', '.join(UP_AXES)}")
-    archive = open_npz(path)
-    if "keypoints" not in archive:
-        raise InputRejected(f"has no array keypoints; there are {', '.join(archive.keys[:12])}", str(path))
-    points = archive.numbers("keypoints", (None, len(COCO_17), 3))
-    seen = np.all(np.isfinite(points), axis=-1)
-    shape = points.shape[:2]
-    confidence = archive.numbers("confidence", shape) if "confidence" in archive else np.ones(shape)
-    if fps is None and "fps" not in archive:
-        raise InputRejected("states no fps; give fps=", str(path))
-    rate = float(np.asarray(archive.scalar("fps"), dtype=np.float64).reshape(-1)[0]) if fps is None else fps
-    points = np.where(seen[..., None], points, 0.0)
-    if up_axis == "z":
-        points = yup_from_zup_points(points)
-    elif up_axis == "-y":
-        points = points * [1.0, -1.0, -1.0]
-    return Keypoints(points, np.where(seen, confidence, 0.0), rate, (path.name, archive.digest), up_axis)
-
-
 def soma_from_keypoints(
     keypoints: Keypoints,
     poser: Poser,
@@ -145,11 +113,13 @@ def soma_from_keypoints(
         settings: How they are believed.
 
     Raises:
-        InputRejected: The keypoints show no body.
+        InputRejected: The keypoints show no body, or not one of the size of the given one.
     """
     settings = settings or KeypointSettings()
     if identity is None:
         identity = MotionIdentity("soma", np.zeros(0), None, measured_offsets(keypoints, settings), "estimated")
+    else:
+        _check_size(keypoints, settings, identity.rest_offsets)
     skeleton = BodySkeleton.from_public_offsets(identity.rest_offsets)
     effectors = keypoint_effectors(keypoints, skeleton, settings)
     found = refine_sequence(
@@ -164,7 +134,9 @@ def soma_from_keypoints(
     )
     unseen = int((keypoints.confidence < settings.least_confidence).sum())
     notes = (f"from COCO-17 keypoints, {unseen} of {keypoints.confidence.size} not seen",)
-    origin = Provenance(*keypoints.source, "keypoints", "fps", keypoints.up_axis.removeprefix("-"), "option", notes)
+    origin = Provenance(
+        *keypoints.source, "keypoints", keypoints.fps_key, keypoints.up_axis.removeprefix("-"), "option", notes
+    )
     pose = found.result.pose
     return SomaMotion(keypoints.fps, pose.full(), pose.root_position, identity, origin)
 
@@ -237,30 +209,16 @@ def measured_offsets(keypoints: Keypoints, settings: KeypointSettings) -> np.nda
     """
     template = template_rest_offsets()
     seen = keypoints.confidence >= settings.least_confidence
-
-    def length(start: str, end: str) -> float | None:
-        a, b = COCO_17.index(start), COCO_17.index(end)
-        both = seen[:, a] & seen[:, b]
-        if not both.any():
-            return None
-        return float(np.median(np.linalg.norm(keypoints.points[both, a] - keypoints.points[both, b], axis=-1)))
-
-    ratios: dict[str, float] = {}
-    for start, end in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")):
-        sizes = [each for side in ("left", "right") if (each := length(f"{side}_{start}", f"{side}_{end}")) is not None]
-        if sizes:
-            child = LIMB_JOINTS[end]
-            ratios[child] = float(np.mean(sizes)) / float(np.linalg.norm(template[_row(f"Left{child}")]))
-    if not ratios:
-        raise InputRejected("no limb is seen in any frame: its lengths cannot be measured")
+    ratios = limb_ratios(keypoints, settings, template)
     size = float(np.exp(np.mean(np.log(list(ratios.values())))))
     if not 0.2 <= size <= 3.0:
         raise InputRejected(f"the limbs are {size:.3g} times a person's; keypoints are in metres")
+
     offsets = template * size
     for child, ratio in ratios.items():
         for side in ("Left", "Right"):
             offsets[_row(side + child)] = ratio * template[_row(side + child)]
-    width = length("left_hip", "right_hip")
+    width = _length(keypoints, seen, "left_hip", "right_hip")
     if width is not None:
         offsets[[_row("LeftLeg"), _row("RightLeg")], 0] = [0.5 * width, -0.5 * width]
     trunk = _distance(keypoints, seen, ("hip", "shoulder"), 90.0)
@@ -280,6 +238,49 @@ def measured_offsets(keypoints: Keypoints, settings: KeypointSettings) -> np.nda
     )
     offsets[1] = (0.0, (float(template[1, 1]) + template_drop) * size - drop, 0.0)
     return offsets
+
+
+def limb_ratios(keypoints: Keypoints, settings: KeypointSettings, rest_offsets: np.ndarray) -> dict[str, float]:
+    """Lengths of upper and lower arms and legs over those of a body [78, 3] m, by the lower joint without its side.
+
+    Raises:
+        InputRejected: No length is seen, or one vanishes.
+    """
+    seen = keypoints.confidence >= settings.least_confidence
+    ratios: dict[str, float] = {}
+    for start, end in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")):
+        pairs = [(f"{side}_{start}", f"{side}_{end}") for side in ("left", "right")]
+        sizes = [each for pair in pairs if (each := _length(keypoints, seen, *pair)) is not None]
+        if sizes:
+            if min(sizes) < SHORTEST_LIMB_M:
+                raise InputRejected(f"{start} and {end} are in one place; keypoints are in metres")
+            child = LIMB_JOINTS[end]
+            ratios[child] = float(np.mean(sizes)) / float(np.linalg.norm(rest_offsets[_row(f"Left{child}")]))
+    if not ratios:
+        raise InputRejected("no limb is seen in any frame: its lengths cannot be measured")
+    return ratios
+
+
+def _check_size(keypoints: Keypoints, settings: KeypointSettings, rest_offsets: np.ndarray) -> None:
+    """Refuse keypoints that are of another unit than the body that they shall move."""
+    if not (keypoints.confidence[:, _LIMBS] >= settings.least_confidence).any():
+        raise InputRejected(f"no limb is seen with a confidence of {settings.least_confidence:g} (least_confidence=)")
+    try:
+        ratios = limb_ratios(keypoints, settings, rest_offsets)
+    except InputRejected:
+        return  # single points, whose unit cannot be told
+    size = float(np.exp(np.mean(np.log(list(ratios.values())))))
+    if not 0.3 <= size <= 3.0:
+        raise InputRejected(f"the limbs are {size:.3g} times this body's; keypoints are in metres")
+
+
+def _length(keypoints: Keypoints, seen: np.ndarray, start: str, end: str) -> float | None:
+    """Median distance [m] of two keypoints over the frames in which both are seen."""
+    a, b = COCO_17.index(start), COCO_17.index(end)
+    both = seen[:, a] & seen[:, b]
+    if not both.any():
+        return None
+    return float(np.median(np.linalg.norm(keypoints.points[both, a] - keypoints.points[both, b], axis=-1)))
 
 
 def _distance(keypoints: Keypoints, seen: np.ndarray, parts: tuple[str, str], percentile: float) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from soma_isaac.errors import InputRejected
 from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.single_run import run_single, write_results
 
@@ -71,7 +72,9 @@ def convert(config: KeypointsConfig) -> list[str]:
     check_config(config)
     # Imported here so that --help and wrong arguments are answered at once.
     from soma_isaac.formats.soma_npz import provenance_array, soma_npz_bytes
-    from soma_isaac.pipelines.keypoints import KeypointSettings, read_keypoints, soma_from_keypoints
+    from soma_isaac.pipelines.keypoints import KeypointSettings, soma_from_keypoints
+    from soma_isaac.pipelines.keypoints_doubts import keypoint_distances, keypoint_doubts
+    from soma_isaac.pipelines.keypoints_file import read_keypoints
     from soma_isaac.pipelines.pose_body import file_bones, identity_body
     from soma_isaac.pipelines.poser_choice import choose_poser
 
@@ -84,10 +87,18 @@ def convert(config: KeypointsConfig) -> list[str]:
         named = None if config.body == "template" else config.body
         identity = identity_body(named=named, lod="xlo").motion_identity
     settings = KeypointSettings(config.tolerance, config.tolerance, config.least_confidence, config.cutoff)
-    motion = soma_from_keypoints(keypoints, choose_poser(config.network), identity, settings)
+    try:
+        motion = soma_from_keypoints(keypoints, choose_poser(config.network), identity, settings)
+    except InputRejected as error:
+        raise InputRejected(error.reason, error.path or str(source)) from error
+    away = keypoint_distances(keypoints, motion, config.least_confidence)
+    doubts = keypoint_doubts(keypoints, config.least_confidence)
     data = soma_npz_bytes(motion, {"provenance": provenance_array(motion.provenance)})
     return [
-        f"{motion.frame_count} frames at {motion.fps:g} Hz; {motion.provenance.notes[-1]}",
+        f"{motion.frame_count} frame{'' if motion.frame_count == 1 else 's'} at {motion.fps:g} Hz; "
+        f"{motion.provenance.notes[-1]}",
+        f"limb keypoints missed by {1e3 * away.mean():.0f} mm on average, {1e3 * away.max():.0f} mm at most",
+        *(f"warning: {doubt}" for doubt in doubts),
         *write_results([(Path(config.output).expanduser(), data)], config.replace, [source]),
     ]
 

@@ -30,9 +30,10 @@ from soma_isaac.pipelines.keypoints import (
     Keypoints,
     KeypointSettings,
     measured_offsets,
-    read_keypoints,
     soma_from_keypoints,
 )
+from soma_isaac.pipelines.keypoints_doubts import keypoint_distances, keypoint_doubts
+from soma_isaac.pipelines.keypoints_file import read_keypoints
 from soma_isaac.pipelines.keypoints_run import UP_AXES as COMMAND_UP_AXES
 from soma_isaac.pipelines.keypoints_run import KeypointsConfig, check_config
 from soma_isaac.pipelines.motion_in import load_motion
@@ -144,6 +145,55 @@ def test_files_and_worlds(squat, tmp_path):
         keypoints(points, np.full(points.shape[:2], 2.0))
     with pytest.raises(InputRejected, match="no shoulder"):
         keypoints(points, np.zeros(points.shape[:2]))
+
+
+def test_bad_files(squat, tmp_path):
+    """Every refusal names the file and what would do."""
+    points = points_of(squat)[:3]
+    path = tmp_path / "k.npz"
+    for arrays, words in (
+        ({"keypoints": points, "fps": np.array("thirty")}, "'thirty', expected a number"),
+        ({"keypoints": 1e3 * points, "fps": np.array(FPS)}, "m away; they are in metres"),
+        ({"keypoints": points[:0], "fps": np.array(FPS)}, "has no frames"),
+        ({"keypoints": points, "fps": np.array(FPS), "confidence": np.full((3, 17), np.nan)}, "not finite"),
+        ({"keypoints": np.full_like(points, np.nan), "fps": np.array(FPS)}, "no shoulder"),
+    ):
+        path.write_bytes(npz_bytes(arrays))
+        with pytest.raises(InputRejected, match=re.escape(words)) as raised:
+            read_keypoints(path, "y")
+        assert raised.value.path == str(path)
+    path.write_bytes(npz_bytes({"keypoints": points, "fps": np.array(FPS)}))
+    assert (read_keypoints(path, "y").fps_key, read_keypoints(path, "y", 24.0).fps_key) == ("fps", "option")
+
+
+def test_units_are_checked_against_a_given_body_too(squat):
+    points = points_of(squat)[:2]
+    for scale, words in ((100.0, "100 times this body's"), (0.01, "0.01 times this body's")):
+        with pytest.raises(InputRejected, match=words):
+            soma_from_keypoints(keypoints(scale * points), STILL, squat.identity)
+    with pytest.raises(InputRejected, match="in one place"):
+        soma_from_keypoints(keypoints(np.zeros_like(points)), STILL)
+    with pytest.raises(InputRejected, match="least_confidence="):
+        soma_from_keypoints(keypoints(points, np.full(points.shape[:2], 0.01)), STILL, squat.identity)
+
+
+def test_doubts(squat):
+    """Sides exchanged, a mirrored axis and another axis up are told; a squat and a camera's world are not doubted."""
+    points = points_of(squat)
+    sides = {"left": "right", "right": "left"}
+    split = [name.partition("_") for name in COCO_17]
+    exchanged = [COCO_17.index(f"{sides.get(side, side)}{bar}{part}") for side, bar, part in split]
+    assert keypoint_doubts(keypoints(points), 0.05) == ()
+    for wrong in (points[:, exchanged], points * [-1.0, 1.0, 1.0]):
+        (doubt,) = keypoint_doubts(keypoints(wrong), 0.05)
+        assert "exchanged" in doubt
+    (doubt,) = keypoint_doubts(keypoints(zup_from_yup_points(points)), 0.05)
+    assert "up_axis=" in doubt
+    assert keypoint_doubts(keypoints(points[:, exchanged], np.tile(np.arange(17) >= 5, (len(points), 1))), 0.05) == ()
+    found = soma_from_keypoints(keypoints(points[:5]), STILL, squat.identity)
+    assert keypoint_distances(keypoints(points[:5]), found, 0.05).shape == (60,)
+    moved = keypoints(points[:5] + [0.0, 5.0, 0.0])
+    assert keypoint_distances(moved, found, 0.05) == pytest.approx(np.full(60, 5.0), abs=0.1)
 
 
 def test_command(squat, tmp_path):
