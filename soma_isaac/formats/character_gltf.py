@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from soma_isaac.errors import InputRejected
-from soma_isaac.formats.character_skeleton import CharacterSkeleton, world_matrices
+from soma_isaac.formats.character_skeleton import CharacterSkeleton, parents_first, world_matrices
 from soma_isaac.formats.guard import read_source
 from soma_isaac.formats.limits import DEFAULT_LIMITS, MEBIBYTE, ReadLimits
 from soma_isaac.math.so3 import matrix_from_quat_xyzw
@@ -96,11 +96,9 @@ def _skeleton(document: dict[str, Any]) -> CharacterSkeleton:
 def _with_descendants(joints: list[int], parents: np.ndarray) -> list[int]:
     inside = np.zeros(len(parents), dtype=bool)
     inside[joints] = True
-    while True:
-        grown = inside | ((parents >= 0) & inside[parents])
-        if (grown == inside).all():
-            return np.flatnonzero(inside).tolist()
-        inside = grown
+    for joint in parents_first(parents):
+        inside[joint] |= parents[joint] >= 0 and inside[parents[joint]]
+    return np.flatnonzero(inside).tolist()
 
 
 def _indices(values: list[Any], count: int, what: str) -> list[int]:

@@ -50,14 +50,24 @@ def world_matrices(local: np.ndarray, parents: np.ndarray) -> np.ndarray:
         InputRejected: The parents form a ring.
     """
     world = np.array(local, dtype=np.float64)
-    depth = np.zeros(len(parents), dtype=np.int64)
-    walk = np.array(parents)
-    while (walk >= 0).any():
-        depth[walk >= 0] += 1
-        walk = np.where(walk >= 0, parents[walk], -1)
-        if depth.max() > len(parents):
-            raise InputRejected("has joints that are their own ancestors")
-    for joint in np.argsort(depth, kind="stable"):
+    for joint in parents_first(parents):
         if parents[joint] >= 0:
             world[joint] = world[parents[joint]] @ world[joint]
     return world
+
+
+def parents_first(parents: np.ndarray) -> list[int]:
+    """Joints in an order in which parents [J] (-1 for roots) precede children; time and memory grow with J alone.
+
+    Raises:
+        InputRejected: The parents form a ring.
+    """
+    children: list[list[int]] = [[] for _ in parents]
+    order = []
+    for joint, parent in enumerate(parents.tolist()):
+        (order if parent < 0 else children[parent]).append(joint)
+    for joint in order:  # grows meanwhile
+        order += children[joint]
+    if len(order) != len(parents):
+        raise InputRejected("has joints that are their own ancestors")
+    return order

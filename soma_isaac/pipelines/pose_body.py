@@ -18,8 +18,11 @@ from soma_isaac.formats.npz import open_npz
 from soma_isaac.learned.skeleton import POSE_INDICES, BodySkeleton
 from soma_isaac.motion.soma import MotionIdentity
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.rig.skeleton import template_rest_offsets
+from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, template_rest_offsets
 from soma_isaac.sim.placement import hips_heights
+
+SIZE_RANGE = (0.05, 20.0)
+"""Of a character against the template: a figure of 9 cm to a giant of 35 m."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +137,17 @@ def file_bones(path: Path) -> MotionIdentity:
     from soma_isaac.pipelines.character_motion import CharacterRig
 
     character = read_character(path)
-    return CharacterRig.from_joints(character.joints, character.metres_per_unit).identity
+    try:
+        rig = CharacterRig.from_joints(character.joints, character.metres_per_unit)
+        size = rig.skeleton.scale
+    except InputRejected as error:
+        raise InputRejected(error.reason, str(path)) from error
+    if not SIZE_RANGE[0] <= size <= SIZE_RANGE[1]:
+        raise InputRejected(f"is a body of {size:.3g} times a person's size; is the file's unit right?", str(path))
+    toes = [PUBLIC_JOINT_NAMES.index(f"{side}ToeBase") for side in ("Left", "Right")]
+    if (rig.identity.rest_offsets[toes, 2] < 0.0).all():
+        raise InputRejected("has its toes behind its heels: it is mirrored, or left and right are exchanged", str(path))
+    return rig.identity
 
 
 def stick_offsets(offsets: np.ndarray) -> np.ndarray:

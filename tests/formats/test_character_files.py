@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.character_gltf import read_gltf_character
-from soma_isaac.formats.character_skeleton import CharacterSkeleton, world_matrices
+from soma_isaac.formats.character_skeleton import CharacterSkeleton, parents_first, world_matrices
 from soma_isaac.formats.character_usd import read_usd_character
 
 QUARTER = [0.0, 0.0, float(np.sqrt(0.5)), float(np.sqrt(0.5))]
@@ -143,5 +144,11 @@ def test_chains_may_stand_in_any_order_but_not_in_rings():
     assert world_matrices(local, np.array([1, 2, -1]))[:, 0, 3].tolist() == [7.0, 6.0, 4.0]
     with pytest.raises(InputRejected, match="their own ancestors"):
         world_matrices(local, np.array([1, 2, 0]))
+    count = 60_000  # the time would grow with the square: minutes
+    chain, begun = np.arange(count) - 1, time.process_time()
+    assert parents_first(chain) == list(range(count))
+    with pytest.raises(InputRejected, match="their own ancestors"):
+        parents_first(np.append(chain[1:], count - 2))
+    assert time.process_time() - begun < 5.0
     with pytest.raises(InputRejected, match="0 joints"):
         CharacterSkeleton((), np.zeros(0), np.zeros((0, 3)), None, "")

@@ -24,6 +24,7 @@ from soma_isaac.pipelines.character_fit_config import (
 )
 from soma_isaac.pipelines.character_names import character_families, match_character, plain_name
 from soma_isaac.pipelines.config import ConfigRefused
+from soma_isaac.pipelines.pose_body import file_bones
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, PUBLIC_PARENTS, template_rest_offsets
 from tests.inversion.test_bvh_joints import write_bvh
 
@@ -138,6 +139,21 @@ def test_what_cannot_be_fitted_is_refused(tmp_path, body):
         read_character(source)
     with pytest.raises(InputRejected, match="is no character file"):
         read_character(tmp_path / "a.txt")
+
+
+def test_a_character_that_no_pose_fits_is_refused(tmp_path, body):
+    """Of a size that is no figure's, or mirrored by a negative scale: the fit of its lengths does not mind."""
+    source = tmp_path / "hero.gltf"
+    for joints, words in ((1e4 * body, "times a person's size"), (body * [-1.0, 1.0, 1.0], "it is mirrored")):
+        source.write_bytes(gltf(joints))
+        assert np.isfinite(read_character(source).joints).any()
+        with pytest.raises(InputRejected, match=words) as raised:
+            file_bones(source)
+        assert raised.value.path == str(source)
+    source.write_bytes(gltf(body))
+    shin = PUBLIC_JOINT_NAMES.index("LeftShin")
+    length = np.linalg.norm(body[shin] - body[PUBLIC_PARENTS[shin]])
+    assert np.linalg.norm(file_bones(source).rest_offsets[shin]) == pytest.approx(length, rel=1e-6)
 
 
 def test_the_command_says_what_bones_tell(tmp_path, body):
