@@ -65,9 +65,13 @@ def save_staged(stage: Usd.Stage, final: Path) -> Path:
     if not written:
         discard(staged)
         raise OutputConflict(f"{str(final)!r} cannot be written")
-    descriptor = os.open(staged, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(staged, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        discard(staged)
+        raise
     return staged

@@ -16,6 +16,9 @@ KINDS = ("preset", "sampled", "anny")
 LODS = ("mid", "low", "xlo")
 RENDERERS = ("raycast", "newton", "isaac")
 SIDE_RANGE = (16, 8192)
+MOST_SCENE_FRAMES = 10_000_000
+"""Of one run: its plan is held in memory."""
+
 SHOT_PIXELS = 16_000_000
 """Pixels of all pictures that one job holds in memory, unless one frame alone has more."""
 
@@ -111,6 +114,12 @@ def check_config(config: RenderBodiesConfig) -> None:
     ):
         if not ok:
             raise ConfigRefused(f"{key}: {value!r} is out of range")
+    scenes = -(-config.bodies.count // config.bodies.per_scene)
+    if scenes * config.frames > MOST_SCENE_FRAMES:
+        raise ConfigRefused(
+            f"frames: {scenes} scenes of {config.frames} frames are more than {MOST_SCENE_FRAMES} in one run; "
+            "split them by seed="
+        )
 
 
 def job_settings(config: RenderBodiesConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import numpy as np
@@ -167,3 +168,13 @@ def test_what_cannot_be_written_is_an_error_and_leaves_nothing(animation, tmp_pa
     with pytest.raises((OutputConflict, OSError)):
         save_staged(skel_animation_stage(animation, ".usdc", "x"), tmp_path / "file" / "a.usdc")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_disk_that_fails_at_the_end_leaves_nothing(animation, tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="I/O error"):
+        save_staged(skel_animation_stage(animation, ".usdc", "x"), tmp_path / "a.usdc")
+    assert not list(tmp_path.iterdir())

@@ -277,6 +277,7 @@ def test_only_what_is_asked_for_is_written(run, tmp_path):
         ({"frames": 0}, "frames"),
         ({"fps": 0.0}, "fps"),
         ({"seed": -1}, "seed"),
+        ({"frames": 100_000, "bodies": BodiesConfig(count=1000)}, "frames: 1000 scenes of 100000 frames are more than"),
         ({"vertical_fov": float("nan")}, "vertical_fov"),
         ({"source": SourceConfig(path="x")}, "motion= names"),
     ],
