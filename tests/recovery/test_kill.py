@@ -84,11 +84,11 @@ def test_killed_again_and_again(source, undisturbed, tmp_path):
 
 def test_workers_die_with_their_parent(tmp_path):
     """Killing the parent alone leaves no worker that could write into the next run's folder."""
-    source, out = make_source(tmp_path / "source", 4, seconds=120.0), tmp_path / "out"
+    out, begun = tmp_path / "out", tmp_path / "begun"
+    source = make_source(tmp_path / "source", 4, seconds=120.0, begun=str(begun))
     process = start(source, out)
-    while not (children := _children(process.pid)):
+    while not begun.exists() and process.poll() is None:
         time.sleep(0.01)
-    time.sleep(0.4)
     children = _children(process.pid)
     process.kill()
     process.communicate()
