@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from soma_isaac.errors import InputRejected
@@ -76,6 +77,16 @@ class Recipe:
         for name in ("width", "blocks", "layers", "batch", "steps"):
             if getattr(self, name) < 1:
                 raise InputRejected(f"{name} must be at least 1")
+        for name, ok in (
+            ("dropout", 0.0 <= self.dropout < 1.0),
+            ("ema", 0.0 <= self.ema < 1.0),
+            ("learning_rate", 0.0 < self.learning_rate <= 1.0),
+            ("muon_rate", 0.0 < self.muon_rate <= 1.0),
+            ("warmup", self.warmup >= 0),
+            ("clip", 0.0 <= self.clip < math.inf),
+        ):
+            if not ok:
+                raise InputRejected(f"{name} is {getattr(self, name)!r}, which is out of range")
 
 
 OURS = Recipe()

@@ -6,7 +6,7 @@ import io
 import math
 import pickle  # its error only: torch raises it for what is no checkpoint
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ class Trainer:
         seed: Of weights, batches and noise.
         device: Where.
         model: Wraps the network for several devices (e.g. ``ray.train.torch.prepare_model``).
+        origin: What else the result depends on (data, split, seed, ...): a checkpoint of another is not taken up.
     """
 
     def __init__(
@@ -100,8 +101,9 @@ class Trainer:
         seed: int = 0,
         device: str = "cpu",
         model: Callable[[nn.Module], nn.Module] | None = None,
+        origin: Mapping[str, str | int] | None = None,
     ) -> None:
-        self.recipe, self.device = recipe, torch.device(device)
+        self.recipe, self.device, self._origin = recipe, torch.device(device), dict(origin or {})
         source = poses.with_mirrored() if recipe.mirror else poses
         self._poses = torch.from_numpy(np.array(source.rotations)).to(self.device)
         self._template = torch.from_numpy(np.array(template_skeleton().rest_offsets)).float().to(self.device)
@@ -162,19 +164,28 @@ class Trainer:
         write_file(path, buffer.getvalue())
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same recipe; only tensors and numbers are read from it.
+        """Go on from a checkpoint of the same recipe and origin; only tensors and numbers are read from it.
 
         Raises:
-            InputRejected: The file is none of ours or of another recipe.
+            InputRejected: The file is none of ours, damaged, or of another recipe or origin.
         """
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-            recipe = state["recipe"]
+            saved = {**state["recipe"], **state.get("origin", {})}
+            own = {**asdict(self.recipe), **self._origin}
+            changed = ", ".join(sorted(name for name in saved.keys() | own.keys() if saved.get(name) != own.get(name)))
+            if not changed:
+                self._take_up(state)
         except _UNREADABLE as error:
-            raise InputRejected(f"{path}: no checkpoint of a training ({str(error)[:120]})") from error
-        if recipe != asdict(self.recipe):
-            changed = ", ".join(name for name, value in asdict(self.recipe).items() if recipe.get(name) != value)
-            raise InputRejected(f"{path}: a checkpoint of another recipe ({changed} differ); start in another folder")
+            # Of torch's own words some advise to read it unsafely.
+            what = (error.strerror if isinstance(error, OSError) else None) or "another file, or damaged"
+            raise InputRejected(f"no checkpoint of a training ({what}); start in another folder", str(path)) from error
+        if changed:
+            raise InputRejected(
+                f"is a checkpoint of another training ({changed} differ); start in another folder", str(path)
+            )
+
+    def _take_up(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -186,6 +197,7 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         return {
             "recipe": asdict(self.recipe),
+            "origin": self._origin,
             "network": self.network.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "average": self._average,

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from soma_isaac import __version__
+from soma_isaac.batch.lock import RunLock
 from soma_isaac.batch.stop import StopRequest
 from soma_isaac.errors import InputRejected, MissingDependency
 from soma_isaac.formats.atomic import write_file
 from soma_isaac.formats.pose_network import read_pose_network, write_pose_network
 from soma_isaac.learned.poses import PoseSet
 from soma_isaac.learned.recipes import Recipe
-from soma_isaac.pipelines.config import config_yaml, settings_digest
+from soma_isaac.pipelines.config import ConfigRefused, config_yaml, settings_digest
 from soma_isaac.pipelines.folder_run import EXIT_DONE, EXIT_SIGNAL
 from soma_isaac.pipelines.ik_data import named_split, read_poses, split
 from soma_isaac.pipelines.train_ik_config import TrainIkConfig, check_train_config, recipe_of
@@ -75,6 +76,11 @@ class Material:
     digest: str
     files: int
 
+    @property
+    def split_digest(self) -> str:
+        """sha256 of who is in which part."""
+        return settings_digest({name: sorted(set(part.subject.tolist())) for name, part in self.parts.items()})
+
 
 def run_train_ik(config: TrainIkConfig, stream: TextIO) -> TrainIkReport:
     """Train as the config says; goes on where an earlier run in the same folder stopped.
@@ -111,22 +117,35 @@ def train_here(
         size: How many there are.
 
     Raises:
-        InputRejected: As :func:`run_train_ik`.
+        ConfigRefused, InputRejected: As :func:`run_train_ik`.
+        OutputLocked: Another training works in the output folder.
     """
     import torch
 
     from soma_isaac.learned.training import Trainer
 
     torch.set_num_threads(config.threads)
+    _check_device(config.device)
     if config.device != "cpu":
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     out, recipe = Path(config.output.dir).expanduser().resolve(), recipe_of(config)
+    if out.exists() and not out.is_dir():
+        raise InputRejected("is a file; output.dir= takes a folder", str(out))
     material = read_material(config)
     shared = recipe if size == 1 else _share(recipe, size)
     # The wrapper gives all processes the weights of rank 0; their batches shall differ.
     seed = config.seed + 1000 * rank
-    trainer = Trainer(material.parts["train"], shared, seed=seed, device=config.device, model=model)
+    origin = {"data": material.digest, "split": material.split_digest, "seed": config.seed, "workers": size}
+    poses = material.parts["train"]
+    trainer = Trainer(poses, shared, seed=seed, device=config.device, model=model, origin=origin)
     out.mkdir(parents=True, exist_ok=True)
+    with RunLock(out) if rank == 0 else contextlib.nullcontext():
+        return _train(config, stream, recipe, trainer, material, out, rank)
+
+
+def _train(
+    config: TrainIkConfig, stream: TextIO, recipe: Recipe, trainer: Trainer, material: Material, out: Path, rank: int
+) -> TrainIkReport:
     checkpoint = out / (CHECKPOINT_NAME if rank == 0 else f"{rank}.{CHECKPOINT_NAME}")
     if config.resume and (config.finish or checkpoint.is_file()):
         trainer.load(checkpoint)
@@ -137,12 +156,30 @@ def train_here(
         write_file(out / "config.yaml", config_yaml(config, settings_digest({"recipe": asdict(recipe)})))
         run.curves = Curves(out, plot=config.plot, tensorboard=config.tensorboard)
         run.curves.resume(trainer.step)
-    stop = run.to_the_end()
+    try:
+        stop = run.to_the_end()
+    finally:
+        if run.curves is not None:
+            run.curves.close()
     if stop is not None:
         return TrainIkReport(out, trainer.step, stop_signal=stop)
     if rank:
         return TrainIkReport(out, trainer.step)
     return _finish(config, recipe, trainer, material, out)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that is not here.
+
+    Raises:
+        ConfigRefused: Names what is wrong with it.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigRefused(f"device: {device!r} cannot be used: {str(error).splitlines()[0][:200]}") from error
 
 
 def read_material(config: TrainIkConfig) -> Material:

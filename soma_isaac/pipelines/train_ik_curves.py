@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from soma_isaac.errors import MissingDependency
+from soma_isaac.errors import InputRejected, MissingDependency
 from soma_isaac.formats.atomic import write_file
 
 CSV_NAME, PICTURE_NAME, BOARD_NAME = "curves.csv", "curves.png", "tensorboard"
@@ -40,13 +40,20 @@ class Curves:
         self._rows: dict[int, dict[str, float]] = {}
 
     def resume(self, step: int) -> None:
-        """Take up the rows of an earlier run up to ``step``; what it did after its last checkpoint is done again."""
+        """Take up the rows of an earlier run up to ``step``; what it did after its last checkpoint is done again.
+
+        Raises:
+            InputRejected: The table was changed by somebody else.
+        """
         path = self.folder / CSV_NAME
         if step and path.is_file():
-            for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
-                if int(row["step"]) <= step:
-                    values = {name: float(value) for name, value in row.items() if name != "step" and value}
-                    self._rows[int(row["step"])] = values
+            try:
+                for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
+                    if int(row["step"]) <= step:
+                        values = {name: float(value) for name, value in row.items() if name != "step" and value}
+                        self._rows[int(row["step"])] = values
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputRejected(f"is no table of curves ({error!r}); move it away", str(path)) from error
         if self._tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 

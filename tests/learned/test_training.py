@@ -65,6 +65,44 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_name(tmp_path) -> None:
         Trainer(poses(), changed).load(tmp_path / "checkpoint.pt")
 
 
+def test_a_checkpoint_of_other_data_is_refused(tmp_path) -> None:
+    path, recipe = tmp_path / "checkpoint.pt", RECIPES["ours"]
+    Trainer(poses(), recipe, origin={"data": "a", "seed": 1}).save(path)
+    Trainer(poses(), recipe, origin={"data": "a", "seed": 1}).load(path)
+    for origin, words in (({"data": "b", "seed": 1}, "data"), ({"data": "b", "seed": 2}, "data, seed"), (None, "data")):
+        with pytest.raises(InputRejected, match=f"another training .{words}"):
+            Trainer(poses(), recipe, origin=origin).load(path)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path) -> None:
+    """Of the right recipe, but with a part missing, of another shape or of another kind."""
+    path = tmp_path / "checkpoint.pt"
+    trainer = Trainer(poses(), RECIPES["ours"])
+    trainer.save(path)
+    good = torch.load(path, weights_only=True)
+    for change in (
+        {"network": {}},
+        {"optimizers": []},
+        {"average": None, "generator": 3},
+        {"generator": torch.zeros(3, dtype=torch.uint8)},
+        {"recipe": [1, 2]},
+        {"origin": 4},
+    ):
+        torch.save({**good, **change}, path)
+        with pytest.raises(InputRejected, match="start in another folder") as raised:
+            Trainer(poses(), RECIPES["ours"]).load(path)
+        assert raised.value.path == str(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dropout": 1.0}, {"ema": 2.0}, {"learning_rate": -1.0}, {"muon_rate": 0.0}, {"warmup": -1}, {"clip": -1.0}],
+)
+def test_recipes_out_of_range(change) -> None:
+    with pytest.raises(InputRejected, match=f"{next(iter(change))} is .* out of range"):
+        replace(RECIPES["ours"], **change)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04nonsense", b"\x80\x04\x95cos\nsystem\n."])
 def test_what_is_no_checkpoint_is_refused(content: bytes, tmp_path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(content)

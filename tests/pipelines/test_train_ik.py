@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from soma_isaac.batch.lock import OutputLocked, RunLock
 from soma_isaac.errors import InputRejected, MissingDependency
 from soma_isaac.formats.npz import npz_bytes, open_npz
 from soma_isaac.formats.pose_network import read_pose_network
@@ -139,7 +140,7 @@ def test_there_is_nothing_to_finish_without_a_checkpoint(poses: Path, tmp_path: 
 def test_another_recipe_in_the_same_folder_is_refused(poses: Path, tmp_path: Path) -> None:
     run_train_ik(config(poses, tmp_path / "out"), StringIO())
     changed = config(poses, tmp_path / "out", recipe=RecipeConfig(width=24, batch=8, steps=6, bfloat16=False))
-    with pytest.raises(InputRejected, match="another recipe .width"):
+    with pytest.raises(InputRejected, match="another training .width"):
         run_train_ik(changed, StringIO())
 
 
@@ -256,3 +257,40 @@ def test_the_cmu_file_is_split_as_announced() -> None:
         pytest.skip("the shared CMU mocap is not beside this checkout")
     parts = named_split(read_poses(path).poses, "cmu")
     assert {name: part.count for name, part in parts.items()} == {"train": 43812, "validation": 3352, "test": 9199}
+
+
+def test_other_data_another_split_or_seed_do_not_go_on(poses: Path, tmp_path: Path) -> None:
+    """The card would else say of one training what is true of two."""
+    out = tmp_path / "out"
+    run_train_ik(config(poses, out), StringIO())
+    other = tmp_path / "other.npz"
+    other.write_bytes(npz_bytes(table(spread=0.1)))
+    card = (out / "SOMA_pose_network.json").read_bytes()
+    for changed, words in (
+        (config(other, out), "data"),
+        (config(poses, out, data=DataConfig(paths=[str(poses)], split="own", test=["02"])), "split"),
+        (config(poses, out, seed=5), "seed"),
+    ):
+        with pytest.raises(InputRejected, match=f"another training .{words} differ"):
+            run_train_ik(changed, StringIO())
+    assert (out / "SOMA_pose_network.json").read_bytes() == card
+
+
+def test_two_trainings_do_not_share_a_folder(poses: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with RunLock(out), pytest.raises(OutputLocked, match="another run works"):
+        run_train_ik(config(poses, out), StringIO())
+    assert [path.name for path in out.iterdir()] == [".lock"]
+
+
+def test_devices_and_folders_that_are_not_there(poses: Path, tmp_path: Path) -> None:
+    for device in ("foo", *(() if torch.cuda.is_available() else ("cuda",))):
+        with pytest.raises(ConfigRefused, match=f"device: '{device}' cannot be used"):
+            run_train_ik(config(poses, tmp_path / "out", device=device), StringIO())
+    with pytest.raises(InputRejected, match="output.dir= takes a folder"):
+        run_train_ik(config(poses, poses), StringIO())
+    (tmp_path / "curves.csv").write_text("step,loss\nthree,4\n")
+    curves = train_ik_curves.Curves(tmp_path, plot=False, tensorboard=False)
+    with pytest.raises(InputRejected, match="no table of curves"):
+        curves.resume(5)
