@@ -67,8 +67,9 @@ def stage(final: Path, data: bytes) -> Path:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError:
+    except OSError as error:
         discard(staged)
+        error.filename = error.filename or str(final)  # a failing write knows no name
         raise
     return staged
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -70,3 +71,15 @@ def test_folder_through_link_or_file_is_refused(tmp_path):
             atomic.folder_inside(tmp_path, relative)
     assert atomic.folder_inside(tmp_path, "real/new/er").is_dir()
     assert atomic.folder_inside(tmp_path, "") == tmp_path
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    """write() knows a descriptor only: people would read "No space left on device" and not where."""
+
+    def refuse(descriptor, view):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic.os, "write", refuse)
+    with pytest.raises(OSError, match="a.npz") as raised:
+        atomic.write_file(tmp_path / "a.npz", b"x")
+    assert raised.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
