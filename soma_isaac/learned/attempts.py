@@ -5,8 +5,7 @@ misses for one of three reasons, and each has its remedy:
 
 * the pose is so improbable under the prior that the pull to the proposal outweighs the tolerance of an exact target:
   the tolerance is lowered, from where the pose is;
-* a limb is stretched or joints lie in one line, so that to first order nothing brings the target nearer: the pose is
-  shaken a little;
+* steps bring it no nearer (joints lie in one line, or the way is narrow and bends): the pose is shaken a little;
 * another valley holds the pose: it begins elsewhere, where an equal prior leads, then at poses about the proposal.
 """
 
@@ -32,8 +31,9 @@ _OUTSIDE_RAD = 1e-6  # less is clipped without another solution
 _NARROW = 0.01  # first tolerance of a pass that begins near its end,
 _NARROWEST = 1e-3  # and of one that begins within millimetres of it
 _NEAR = 0.05  # m or rad; where a target is missed by more than this, such a pass does not help
-_SHAKES, _SHAKE = 4, 0.1  # how many, and how far they go in standard deviations of the prior,
-_STARTS, _FAR = 8, 1.5  # and the same of starts about the proposal
+_SHAKES, _STARTS = 4, 8  # how many are tried at once
+SHAKE, FAR = 0.1, 1.5
+"""How far shakes and starts about the proposal go, in standard deviations of the prior."""
 
 
 def problem_of(pose: BodyPose, effectors: Effectors, rest_offsets: np.ndarray, settings: RefineSettings) -> Problem:
@@ -83,7 +83,8 @@ def try_again(solution: Solution, problem: Problem, prior: PosePrior, settings: 
     missed = _missed_exactly(solution, problem, settings)
     if len(missed):
         proposed = np.zeros((len(missed), TANGENT))
-        _begin_at(solution, missed, proposed, _FAR * _directions(_STARTS), problem, prior, None, settings)
+        _begin_at(solution, missed, proposed, FAR * _directions(_STARTS), problem, prior, None, settings)
+        meet_exactly(solution, problem, prior, None, settings)
 
 
 def meet_exactly(
@@ -98,7 +99,7 @@ def meet_exactly(
         limits: Ranges of the joints.
         settings: How the equations are solved.
     """
-    for shakes in (np.zeros((1, TANGENT)), _SHAKE * _directions(_SHAKES)):
+    for shakes in (np.zeros((1, TANGENT)), *np.split(SHAKE * _directions(2 * _SHAKES), 2)):
         missed = _missed_exactly(solution, problem, settings, _NEAR)
         if len(missed):
             _begin_at(solution, missed, solution.step[missed], shakes, problem, prior, limits, settings)

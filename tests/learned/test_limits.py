@@ -101,6 +101,23 @@ def test_random_poses_within_random_limits_are_found_again() -> None:
     assert held.reached.all(axis=1).mean() > 0.95
 
 
+def test_what_a_recording_does_not_move_is_not_held_for_rigid() -> None:
+    """A skeleton without clavicles shows none of their range; a knee's stop is nobody's to widen."""
+    pytest.importorskip("torch")
+    from soma_isaac.learned import finishing
+    from soma_isaac.learned.poses import PoseSet
+
+    seen = np.random.default_rng(1).uniform(-0.3, 0.3, (400, 23, 3))
+    seen[:, finishing.CLAVICLES] = 0.0
+    seen[:, finishing.KNEES, 0] += 0.3
+    rotations = Rotation.from_rotvec(seen.reshape(-1, 3)).as_matrix().reshape(400, 23, 3, 3)
+    lower, upper = finishing.limits_of(PoseSet(rotations.astype(np.float32), np.repeat("a", 400)))
+    np.testing.assert_allclose(upper[finishing.CLAVICLES], finishing.CLAVICLE_RAD, atol=1e-6)
+    np.testing.assert_allclose(lower[finishing.CLAVICLES], -finishing.CLAVICLE_RAD, atol=1e-6)
+    np.testing.assert_allclose(lower[finishing.KNEES, 0], -finishing.KNEE_BACK_RAD, atol=1e-6)
+    np.testing.assert_allclose(upper[FOREARM], 0.3 + finishing.LIMIT_MARGIN, atol=0.02)
+
+
 def test_bad_limits_are_refused() -> None:
     lower = np.full((23, 3), -0.1)
     lower[4, 1] = 0.3

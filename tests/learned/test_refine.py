@@ -245,6 +245,15 @@ def test_looking_straight_behind_turns_around() -> None:
     assert found.reached.all()
 
 
+def test_a_shrunk_prior_has_the_same_deviations_and_less_correlation() -> None:
+    steps = np.random.default_rng(2).normal(size=(200, 72)) @ np.random.default_rng(3).normal(size=(72, 72))
+    prior = PosePrior.from_steps(steps)
+    less = prior.shrunk(0.25).covariance
+    off = ~np.eye(72, dtype=bool)
+    np.testing.assert_allclose(np.diag(less), np.diag(prior.covariance))
+    np.testing.assert_allclose(less[off], 0.75 * prior.covariance[off])
+
+
 def test_priors_and_counts_are_checked() -> None:
     with pytest.raises(InputRejected, match="not positive definite"):
         PosePrior(np.diag([1.0] * 71 + [0.0]))
