@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from pxr import Tf, Usd, UsdGeom, Vt
 
-from soma_isaac.errors import OutputConflict
 from soma_isaac.formats.atomic import discard, staged_path
 
 USD_SUFFIXES = (".usd", ".usda", ".usdc")
@@ -53,18 +54,21 @@ def save_staged(stage: Usd.Stage, final: Path) -> Path:
         The staged file.
 
     Raises:
-        OutputConflict: USD cannot write it, e.g. because the disk is full or read-only.
-        OSError: The disk refused the fsync.
+        OSError: The disk refused, e.g. because it is full or read-only; nothing is left behind.
     """
     staged = staged_path(final)
     try:
         written = stage.GetRootLayer().Export(str(staged))
     except Tf.ErrorException as error:
         discard(staged)
-        raise OutputConflict(f"{str(final)!r} cannot be written: {' '.join(str(error).split())[:300]}") from error
+        # USD's text is one of file names and lines of its own sources, around what went wrong
+        quoted = re.findall(r" : '(.*?)'\s*(?:Error in|$)", " ".join(str(error).split()))
+        raise OSError(
+            errno.EIO, f"USD cannot write it ({quoted[0][:200] if quoted else 'no reason'})", str(final)
+        ) from error
     if not written:
         discard(staged)
-        raise OutputConflict(f"{str(final)!r} cannot be written")
+        raise OSError(errno.EIO, "USD cannot write it", str(final))
     try:
         descriptor = os.open(staged, os.O_RDONLY)
         try:
