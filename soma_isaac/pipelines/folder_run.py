@@ -180,7 +180,7 @@ def _run_locked(
     converter: str,
     write_report: WriteReport | None,
 ) -> FolderReport:
-    with Ledger(plan.out) as ledger, StopRequest() as stop:
+    with StopRequest() as stop, Ledger(plan.out) as ledger:
         store_plan(plan.entries, ledger.records, plan.out, config.replace)
         write_file(plan.out / "config.yaml", config_yaml(config, plan.digest))
         progress = Progress(len(plan.entries), stream, config.quiet)
