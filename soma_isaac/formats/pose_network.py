@@ -56,13 +56,13 @@ def read_pose_network(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> PoseNe
         card = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["card"])
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputRejected(f"{path}: no pose network in a safetensors file ({error})") from error
+        raise InputRejected(f"is no pose network in a safetensors file ({error})", str(path)) from error
     if not isinstance(card, dict) or (card.pop("format", None), card.pop("version", None)) != (FORMAT, VERSION):
-        raise InputRejected(f"{path}: not a pose network of version {VERSION}")
+        raise InputRejected(f"is not a pose network of version {VERSION}", str(path))
     arrays = {name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise InputRejected(f"{path}: {name} holds values that are not finite")
+            raise InputRejected(f"{name} holds values that are not finite", str(path))
         array.setflags(write=False)
     return PoseNetworkFile(arrays, card, source.digest)
 

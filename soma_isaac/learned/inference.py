@@ -39,6 +39,8 @@ class NetworkPredictor:
             self.width, blocks, layers = (int(size[name]) for name in ("width", "blocks", "layers"))
         except (KeyError, TypeError, ValueError):
             raise InputRejected("the card of a pose network gives no width, blocks and layers") from None
+        if min(self.width, blocks, layers) < 1:
+            raise InputRejected(f"a pose network of width {self.width}, {blocks} blocks of {layers} layers is none")
         if not size.get("canonical", True):
             raise InputRejected("a network in the papers' frame is for comparison only and cannot be loaded here")
         self._take = _Taker(tensors)

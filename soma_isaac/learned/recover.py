@@ -166,6 +166,8 @@ class _Search:
             [*chosen[:place], other, *chosen[place + 1 :]] for place in range(fixed, len(chosen)) for other in others
         ]
         trials = [trial for trial in trials if (self.kind[trial] == POSITION).sum() >= FIRST]
+        if not trials:  # all were given beforehand, or there is no other
+            return False
         scores, means = self._scores(trials)
         best = int(np.argmin(scores))
         if scores[best] >= self.best - _LEAST_GAIN:

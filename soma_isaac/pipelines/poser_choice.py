@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from soma_isaac.errors import InputRejected
 from soma_isaac.learned.poser import Poser, learned_poser
 from soma_isaac.learned.predictor import StillPose
 
@@ -23,5 +24,8 @@ def choose_poser(network: str | None, limited: bool = True) -> Poser:
     """
     if network == STILL:
         return Poser(StillPose())
-    poser = learned_poser(None if network is None else Path(network).expanduser())
+    try:
+        poser = learned_poser(None if network is None else Path(network).expanduser())
+    except InputRejected as error:
+        raise InputRejected(error.reason, error.path or network) from error
     return poser if limited else Poser(poser.predictor, poser.prior)

@@ -95,9 +95,13 @@ def test_a_network_file_comes_back_and_foreign_ones_are_refused(network: PoseNet
         NetworkPredictor({k: v for k, v in back.tensors.items() if k != "kind_embedding.weight"}, CARD)
     with pytest.raises(InputRejected, match=r"is \[23, 32\], not \[23, 8\]|joint_embedding"):
         NetworkPredictor(back.tensors | {"joint_embedding.weight": np.zeros((23, 8), np.float32)}, CARD)
+    for card in ({}, {"network": [1]}, {"network": {**CARD["network"], "blocks": 0}}):
+        with pytest.raises(InputRejected, match="gives no width|0 blocks"):
+            NetworkPredictor(back.tensors, card)
     path.write_bytes(b"\x80\x04garbage that is no safetensors file")
-    with pytest.raises(InputRejected, match="no pose network"):
+    with pytest.raises(InputRejected, match="no pose network") as raised:
         read_pose_network(path)
+    assert raised.value.path == str(path)
 
 
 def test_kinematics_equal_the_numpy_ones() -> None:

@@ -8,7 +8,7 @@ from soma_isaac.learned.effectors import POSITION, ROTATION, Effectors, joint_in
 from soma_isaac.learned.poser import Poser
 from soma_isaac.learned.predictor import StillPose
 from soma_isaac.learned.recover import RecoverySettings, asked, packed, recover
-from soma_isaac.learned.skeleton import BodyPose, BodySkeleton, body_kinematics, template_skeleton
+from soma_isaac.learned.skeleton import BODY_JOINT_NAMES, BodyPose, BodySkeleton, body_kinematics, template_skeleton
 from soma_isaac.math.so3 import geodesic_angle, matrix_from_rotvec
 
 SKELETON = template_skeleton()
@@ -86,6 +86,12 @@ def test_exchanges_only_help_and_keep_what_was_given() -> None:
     assert better.error.mean() <= plain.error.mean() + 1e-6
     assert better.names[0] == "position Hips"
     assert len(set(better.names)) == 5
+
+
+@pytest.mark.parametrize("count,start", [(3, ("Hips", "Head", "LeftHand")), (23, BODY_JOINT_NAMES)])
+def test_there_may_be_nothing_to_exchange(count, start) -> None:
+    found = recover(turned(TURNS), SKELETON, CountingPoser(), RecoverySettings(count=count, start=start, swaps=2))
+    assert [BODY_JOINT_NAMES[joint] for joint in found.joint] == list(start)
 
 
 def test_turns_that_positions_do_not_show_take_rotations() -> None:
