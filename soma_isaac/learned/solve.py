@@ -41,8 +41,8 @@ class RefineSettings:
         longest_step: No joint turns by more than this [rad] in one step.
         settled: The iteration ends when no joint turns by more than this [rad] (nor the root moves, m) any more.
         least_gain: It also ends when an undamped step lessens the sum by less than this share.
-        second_start: Whether poses that miss a target are solved again from another start (a target out of reach then
-            costs three times as much).
+        second_start: Whether poses that miss a target are solved again, see :mod:`soma_isaac.learned.attempts`
+            (a target out of reach then costs about 15 times as much as one that is met).
     """
 
     tiny: float = 2e-4
