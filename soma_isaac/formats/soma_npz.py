@@ -36,6 +36,7 @@ FPS_KEYS = ("fps", "frame_rate", "mocap_framerate", "mocap_frame_rate")
 TRANSLATION_KEYS = ("transl", "root_translation")
 LARGEST_ANGLE = 100.0
 LARGEST_POSITION_M = 1000.0
+LARGEST_OFFSET_M = 10.0
 _UNITS = {"m": "m", "meters": "m", "metres": "m", "cm": "cm", "centimeters": "cm", "mm": "mm", "millimeters": "mm"}
 
 
@@ -189,7 +190,7 @@ def _identity(archive: NpzArchive) -> tuple[MotionIdentity, tuple[str, ...]]:
     offsets, rest_source = template_rest_offsets(), "template"
     if "rest_offsets_m" in archive:
         offsets = archive.numbers("rest_offsets_m", (78, 3))
-        require_finite("rest_offsets_m", offsets, archive.path, largest=10.0)
+        require_finite("rest_offsets_m", offsets, archive.path, largest=LARGEST_OFFSET_M)
         rest_source = archive.text("rest_source") if "rest_source" in archive else "file"
     elif "global_scale" in archive:
         scale = float(archive.numbers("global_scale", ()))
@@ -213,9 +214,12 @@ def soma_npz_bytes(motion: SomaMotion, extras: Mapping[str, np.ndarray] | None =
         extras: Further arrays, e.g. ``per_vertex_error``; they may not take the place of the motion's own.
 
     Raises:
-        InputRejected: An extra array has the name of one of the motion's.
+        InputRejected: An extra array has the name of one of the motion's, or the motion is larger than what is read.
     """
     identity = motion.identity
+    require_finite("root_translation", motion.root_translation, None, largest=LARGEST_POSITION_M)
+    if np.abs(identity.rest_offsets).max() > LARGEST_OFFSET_M:
+        raise InputRejected(f"the body has a bone of more than {LARGEST_OFFSET_M:g} m; take a smaller scale")
     arrays = _arrays(motion, identity)
     for name, values in (extras or {}).items():
         if name in arrays:

@@ -21,8 +21,8 @@ from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.rig.skeleton import PUBLIC_JOINT_NAMES, template_rest_offsets
 from soma_isaac.sim.placement import hips_heights
 
-SIZE_RANGE = (0.05, 20.0)
-"""Of a character against the template: a figure of 9 cm to a giant of 35 m."""
+SIZE_RANGE = (0.05, 10.0)
+"""Of a character against the template: a figure of 9 cm to a giant of 17 m."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,6 +105,8 @@ def check_config(config: PoseConfig) -> None:
     size, columns = config.picture.size, config.picture.columns
     if len(size) != 2 or not all(32 <= side <= 4096 for side in size) or not 1 <= columns <= 100:
         raise ConfigRefused("picture: size is [width, height] of 32 to 4096 pixels, columns 1 to 100")
+    if not abs(config.picture.azimuth_deg) <= 3600.0:
+        raise ConfigRefused(f"picture.azimuth_deg: {config.picture.azimuth_deg!r} is no angle")
     _check_body(config.body)
 
 

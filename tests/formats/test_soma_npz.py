@@ -1,5 +1,7 @@
 """SOMA animation npz: ours comes back bit for bit, and SOMA-X's in either convention, unit and row count."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -70,6 +72,17 @@ def test_our_own_bytes_come_back_bit_for_bit():
     assert back.fps == 59.94 and back.provenance.fps_key == "fps"
     assert (back.identity.model, back.identity.gender, back.identity.rest_source) == ("smplh", "female", "estimated")
     assert soma_npz_bytes(back) == data
+
+
+def test_nothing_is_written_that_is_not_read():
+    motion = some_motion()
+    giant = replace(motion.identity, rest_offsets=12.0 * motion.identity.rest_offsets)
+    for changed, words in (
+        (replace(motion, root_translation=motion.root_translation + 1e4), "beyond 1000 at frame 0"),
+        (replace(motion, identity=giant), "a bone of more than 10 m"),
+    ):
+        with pytest.raises(InputRejected, match=words):
+            soma_npz_bytes(changed)
 
 
 def test_soma_x_files_need_a_frame_rate():

@@ -25,7 +25,7 @@ from soma_isaac.pipelines.config import ConfigRefused
 from soma_isaac.pipelines.motion_in import load_motion
 from soma_isaac.pipelines.pose import chosen_body, pose, pose_body
 from soma_isaac.pipelines.pose_body import bones_body, file_bones, identity_body, stick_offsets
-from soma_isaac.pipelines.pose_config import PoseBodyConfig, PoseConfig, check_config
+from soma_isaac.pipelines.pose_config import PictureConfig, PoseBodyConfig, PoseConfig, check_config
 from soma_isaac.pipelines.pose_effectors import poses_of, read_poses
 from soma_isaac.pipelines.pose_pictures import POSITION_RGB, View, effector_meshes, pose_picture
 from soma_isaac.pipelines.pose_sheet import draw_pose_sheet
@@ -125,6 +125,7 @@ def test_bad_file(tmp_path, text, words):
         ({"formats": []}, "formats:"),
         ({"up_axis": "x"}, "up_axis:"),
         ({"body": PoseBodyConfig(lod="high")}, "body.lod"),
+        ({"picture": PictureConfig(azimuth_deg=float("nan"))}, "picture.azimuth_deg"),
         ({"body": PoseBodyConfig(scale=0.0)}, "body.scale"),
         ({"body": PoseBodyConfig(preset="child", identity="anny")}, "body.preset"),
         ({"body": PoseBodyConfig(bones="a.npz", preset="child")}, "body.bones"),
