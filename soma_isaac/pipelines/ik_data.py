@@ -72,7 +72,10 @@ def read_poses(path: Path) -> PoseData:
     if path.suffix.lower() == ".npz":
         archive = open_npz(path)
         if all(key in archive for key in LAYOUT_KEYS):
-            return PoseData(read_clip_table(archive), archive.digest, 1)
+            try:
+                return PoseData(read_clip_table(archive), archive.digest, 1)
+            except InputRejected as error:
+                raise InputRejected(error.reason, error.path or str(path)) from error
     return _joined([_read_motion(path, path.parent.name)])
 
 

@@ -294,3 +294,17 @@ def test_devices_and_folders_that_are_not_there(poses: Path, tmp_path: Path) -> 
     curves = train_ik_curves.Curves(tmp_path, plot=False, tensorboard=False)
     with pytest.raises(InputRejected, match="no table of curves"):
         curves.resume(5)
+
+
+def test_a_table_that_is_not_sound_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "poses.npz"
+    for change, words in (
+        ({"local_rotation_6d": np.zeros((120, 23, 6))}, "no unit vector"),
+        ({"local_rotation_6d": np.tile([1.0, 0, 0, 1.0, 0, 0], (120, 23, 1))}, "not a rotation"),
+        ({"local_rotation_6d": np.full((120, 23, 6), np.nan)}, "finite"),
+        ({"length": np.full(len(CLIPS), 29)}, "116 frames in all"),
+    ):
+        path.write_bytes(npz_bytes(table() | change))
+        with pytest.raises(InputRejected, match=words) as raised:
+            read_poses(path)
+        assert raised.value.path == str(path)
