@@ -31,6 +31,7 @@ _OUTSIDE_RAD = 1e-6  # less is clipped without another solution
 _NARROW = 0.01  # first tolerance of a pass that begins near its end,
 _NARROWEST = 1e-3  # and of one that begins within millimetres of it
 _NEAR = 0.05  # m or rad; where a target is missed by more than this, such a pass does not help
+_GAIN = 0.99  # a sum that is not less than this share of the other is no better
 _SHAKES, _STARTS = 4, 8  # how many are tried at once
 SHAKE, FAR = 0.1, 1.5
 """How far shakes and starts about the proposal go, in standard deviations of the prior."""
@@ -78,13 +79,13 @@ def try_again(solution: Solution, problem: Problem, prior: PosePrior, settings: 
         settings: How the equations are solved.
     """
     meet_exactly(solution, problem, prior, None, settings)
-    if _start_equal(solution, problem, prior, settings):
+    if len(_start_equal(solution, problem, prior, settings)):
         meet_exactly(solution, problem, prior, None, settings)
     missed = _missed_exactly(solution, problem, settings)
     if len(missed):
         proposed = np.zeros((len(missed), TANGENT))
-        _begin_at(solution, missed, proposed, FAR * _directions(_STARTS), problem, prior, None, settings)
-        meet_exactly(solution, problem, prior, None, settings)
+        if len(_begin_at(solution, missed, proposed, FAR * _directions(_STARTS), problem, prior, None, settings)):
+            meet_exactly(solution, problem, prior, None, settings)
 
 
 def meet_exactly(
@@ -99,10 +100,14 @@ def meet_exactly(
         limits: Ranges of the joints.
         settings: How the equations are solved.
     """
-    for shakes in (np.zeros((1, TANGENT)), *np.split(SHAKE * _directions(2 * _SHAKES), 2)):
+    moved = np.arange(len(solution.step))
+    for away in (np.zeros((1, TANGENT)), *np.split(SHAKE * _directions(2 * _SHAKES), 2)):
         missed = _missed_exactly(solution, problem, settings, _NEAR)
-        if len(missed):
-            _begin_at(solution, missed, solution.step[missed], shakes, problem, prior, limits, settings)
+        missed = missed[np.isin(missed, moved)]
+        if not len(missed):
+            return
+        better = _begin_at(solution, missed, solution.step[missed], away, problem, prior, limits, settings)
+        moved = better if len(away) > 1 else moved  # shaken again is what shaking has brought nearer
 
 
 def keep_limits(
@@ -140,11 +145,11 @@ def keep_limits(
     solution.put(outside, held)
 
 
-def _start_equal(solution: Solution, problem: Problem, prior: PosePrior, settings: RefineSettings) -> bool:
-    """Solve once more where a target is missed, from where an equal prior leads; returns whether that was better."""
+def _start_equal(solution: Solution, problem: Problem, prior: PosePrior, settings: RefineSettings) -> np.ndarray:
+    """Solve once more where a target is missed, from where an equal prior leads; returns the poses that gain."""
     missed = _missed(problem, _cost(problem, solution)[0])
     if not len(missed):
-        return False
+        return missed
     again, equal = problem.take(missed), default_prior()
     again.first = np.zeros((len(missed), TANGENT))
     steps = solved(again, equal, None, settings).step @ equal.factor.T
@@ -153,7 +158,8 @@ def _start_equal(solution: Solution, problem: Problem, prior: PosePrior, setting
     left = _missed_exactly(solution, problem, settings)
     if len(left):  # hold what an equal prior has met while the pull to the proposal comes back
         met = again.first[np.searchsorted(missed, left)]
-        _begin_at(solution, left, met, np.zeros((1, TANGENT)), problem, prior, None, settings, settings.tightest)
+        held = _begin_at(solution, left, met, np.zeros((1, TANGENT)), problem, prior, None, settings, settings.tightest)
+        better = np.union1d(better, held)
     return better
 
 
@@ -167,8 +173,11 @@ def _begin_at(
     limits: JointLimits | None,
     settings: RefineSettings,
     first_tolerance: float = _NARROWEST,
-) -> None:
-    """Solve poses ``missed`` [M] to the lowest tolerance from steps [M, 72] plus each of [S, 72]; keep the best."""
+) -> np.ndarray:
+    """Solve poses ``missed`` [M] to the lowest tolerance from steps [M, 72] plus each of [S, 72]; keep the best.
+
+    Returns the indices of those that are better than what stood.
+    """
     tight = replace(
         settings,
         tiny=settings.tightest,
@@ -179,7 +188,7 @@ def _begin_at(
     some = problem.take(tried)
     some.deviation = np.where(some.deviation <= settings.tiny, settings.tightest, some.deviation)
     some.first = (step + away[:, None]).reshape(-1, TANGENT)
-    _keep_better(solution, tried, some, solved(some, prior, limits, tight))
+    return _keep_better(solution, tried, some, solved(some, prior, limits, tight))
 
 
 @functools.lru_cache(maxsize=4)
@@ -223,15 +232,15 @@ def _off_target(problem: Problem, solution: Solution) -> np.ndarray:
     return _cost(problem, solution)[1] - np.square(solution.step).sum(axis=1)
 
 
-def _keep_better(solution: Solution, index: np.ndarray, problem: Problem, second: Solution) -> bool:
+def _keep_better(solution: Solution, index: np.ndarray, problem: Problem, second: Solution) -> np.ndarray:
     """Put other solutions of ``problem`` at ``index`` where their sums are smaller.
 
-    An index may stand there more than once; iterations are counted. Returns whether any was smaller.
+    An index may stand there more than once; iterations are counted. Returns the indices that were changed.
     """
     before, after = _cost(problem, solution.take(index))[1], _cost(problem, second)[1]
     np.add.at(solution.iterations, index, second.iterations)
     second.iterations[:] = 0  # counted already
     order = np.argsort(-after, kind="stable")  # of several at one index the smallest is put last
-    better = order[after[order] < before[order]]
+    better = order[after[order] < _GAIN * before[order]]
     solution.put(index[better], second.take(better))
-    return len(better) > 0
+    return np.unique(index[better])

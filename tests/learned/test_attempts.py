@@ -129,6 +129,19 @@ def test_poses_of_the_bundled_clips_that_used_to_be_missed_are_met(poser: Networ
     assert not missed(found.pose, asked, offsets).any()
 
 
+def test_what_is_tried_for_one_pose_does_not_depend_on_others(poser: NetworkPoser) -> None:
+    proposed, asked, offsets = asked_of_clips(poser, 1500, 4, [42, 115, 171])
+    target = np.array(asked.target)
+    target[2, 0] += 0.3  # one out of reach
+    asked = Effectors(**{**vars(asked), "target": target})
+    together = refine_bodies(proposed, asked, offsets, prior=poser.prior)
+    for row in range(3):
+        one = np.array([row])
+        pose = BodyPose(proposed.rotations[one], proposed.root_position[one])
+        alone = refine_bodies(pose, asked.rows(one), offsets[one], prior=poser.prior)
+        np.testing.assert_allclose(alone.pose.rotations[0], together.pose.rotations[row], atol=1e-6)
+
+
 def test_poses_that_lower_tolerances_leave_stuck_are_shaken_loose(
     poser: NetworkPoser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
