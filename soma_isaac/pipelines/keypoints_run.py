@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
+from soma_isaac.pipelines.run_config import check_rate
 from soma_isaac.pipelines.single_run import run_single, write_results
 
 UP_AXES = ("y", "z", "-y")
@@ -57,6 +58,7 @@ def check_config(config: KeypointsConfig) -> None:
             raise ConfigRefused(f"{key}: {getattr(config, key)!r} does not end in .npz")
     if config.up_axis not in UP_AXES:
         raise ConfigRefused(f"up_axis: {config.up_axis!r} is none of {', '.join(UP_AXES)}")
+    check_rate("fps", config.fps)
     check_ranges(config, {"tolerance": (1e-4, 1.0), "least_confidence": (1e-3, 1.0), "cutoff": (0.1, 100.0)})
 
 

@@ -207,7 +207,12 @@ def test_command(squat, tmp_path):
 
 @pytest.mark.parametrize(
     "change,words",
-    [({"keypoints": "a.json"}, "keypoints:"), ({"up_axis": "x"}, "up_axis:"), ({"cutoff": 0.0}, "cutoff:")],
+    [
+        ({"keypoints": "a.json"}, "keypoints:"),
+        ({"up_axis": "x"}, "up_axis:"),
+        ({"cutoff": 0.0}, "cutoff:"),
+        ({"fps": 0.0}, "fps: "),
+    ],
 )
 def test_config_refused(change, words):
     with pytest.raises(ConfigRefused, match=re.escape(words)):
