@@ -42,7 +42,7 @@ class RefineSettings:
         settled: The iteration ends when no joint turns by more than this [rad] (nor the root moves, m) any more.
         least_gain: It also ends when an undamped step lessens the sum by less than this share.
         second_start: Whether poses that miss a target are solved again, see :mod:`soma_isaac.learned.attempts`
-            (a target out of reach then costs about 15 times as much as one that is met).
+            (a target out of reach then costs 10 to 30 times as much as one that is met).
     """
 
     tiny: float = 2e-4
