@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from soma_isaac.learned.shape_inversion import LengthFit
     from soma_isaac.pipelines.character_file import Character
 
+SIZE_IN_DOUBT = 1.2
+"""A body that had to be scaled by more, or less than its inverse, to fit the file is worth a word."""
+
 
 @dataclass(frozen=True, eq=False)
 class CharacterFitReport:
@@ -122,11 +125,14 @@ def report_lines(report: CharacterFitReport) -> list[str]:
     ]
     others = [name for name, entry in record["parameters"].items() if not entry["observable"]]
     more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+    scale = record["body_scale"]
+    doubt = scale is not None and not 1.0 / SIZE_IN_DOUBT < scale < SIZE_IN_DOUBT
     return [
         f"{record['model']}: {', '.join(told) or 'nothing observable'}",
         f"not observable from these bones: {', '.join(others[:8]) or 'none'}{more}",
         f"{len(record['lengths'])} lengths: {100 * record['mean_length_error']:.2f} % off in the mean, "
         f"{100 * record['largest_length_error']:.2f} % at most; {record['units_per_metre_of_body']:g} units per metre",
+        *([f"by its file's unit the character is {scale:g} times this body; known_size=true counts size"] * doubt),
         str(report.path),
     ]
 

@@ -14,7 +14,7 @@ from soma_isaac.formats.rig_usd import load_template_rig
 from soma_isaac.learned.shape_features import SEGMENT_NAMES, segment_lengths
 from soma_isaac.learned.shape_population import LengthModel
 from soma_isaac.pipelines.character_file import READERS, read_character
-from soma_isaac.pipelines.character_fit import fit_character
+from soma_isaac.pipelines.character_fit import fit_character, report_lines
 from soma_isaac.pipelines.character_fit_config import (
     MODELS,
     SUFFIXES,
@@ -114,7 +114,9 @@ def test_a_fit_comes_back_as_the_body_and_is_written_once(tmp_path, body):
     source = tmp_path / "hero.gltf"
     source.write_bytes(gltf(body, scale=40.0))
     config = CharacterFitConfig(str(source), "soma", CharacterFitOutputConfig(str(tmp_path / "out")))
-    record = fit_character(config).record
+    report = fit_character(config)
+    record = report.record
+    assert "by its file's unit the character is" in "".join(report_lines(report))
     assert record["mean_length_error"] < 0.0015 and len(record["lengths"]) == 15
     assert record["units_per_metre_of_body"] == pytest.approx(40.0, rel=0.1)
     path = tmp_path / "out" / "hero.soma.json"
@@ -124,7 +126,9 @@ def test_a_fit_comes_back_as_the_body_and_is_written_once(tmp_path, body):
     with pytest.raises(OutputConflict, match="replace=true"):
         fit_character(config)
     config.known_size, config.replace = True, True
-    assert fit_character(config).record["units_per_metre_of_body"] == 1.0
+    known = fit_character(config)
+    assert known.record["units_per_metre_of_body"] == 1.0
+    assert "unit the character" not in "".join(report_lines(known))
 
 
 def test_what_cannot_be_fitted_is_refused(tmp_path, body):
