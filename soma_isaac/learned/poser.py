@@ -52,7 +52,7 @@ class NetworkPoser(Poser):
 
     Args:
         file: The trained network.
-        limited: Keep the joints within the ranges of the training data.
+        limited: Keep the joints within the ranges that people's joints have.
 
     Raises:
         InputRejected: The file lacks something.
