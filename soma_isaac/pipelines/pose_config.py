@@ -68,7 +68,7 @@ class PoseConfig:
             skinned body, one frame per pose), ``png`` (a sheet with the effectors drawn).
         body: Who is posed.
         network: A trained pose network; ``null`` for the one that ships with soma_isaac, ``still`` for none.
-        limits: Keep joints within the ranges of the network's training data.
+        limits: Keep joints within the ranges that people's joints have (stored with the network).
         up_axis: ``y`` or ``z``, the world of the effectors; ``null`` takes what the file says, else ``y``.
         picture: How the poses are drawn.
         replace: Overwrite outputs that have other bytes.

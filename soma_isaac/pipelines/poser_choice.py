@@ -17,7 +17,7 @@ def choose_poser(network: str | None, limited: bool = True) -> Poser:
 
     Args:
         network: File of a trained network; ``None`` for the one that ships with soma_isaac, ``still`` for none.
-        limited: Keep joints within the ranges that the network's training data have.
+        limited: Keep joints within the ranges that people's joints have, which are stored with the network.
 
     Raises:
         InputRejected: The file is none.
