@@ -4,10 +4,11 @@
     PYTHONPATH=. .venv-peers/mjlab/bin/python benchmarks/policy.py out/g1_refs/mjlab/walk.npz          # a CPU: minutes
     PYTHONPATH=. .venv-peers/mjlab/bin/python benchmarks/policy.py CLIP --device cuda:0 --envs 4096 --iterations 2000
 
-Nothing of the task is changed but the number of environments: rewards, terminations, pushes, noise, adaptive starts and
-networks are mjlab's. Every so often the policy is tried without exploration, from starts anywhere in the clip: how long
-the robot tracks it until mjlab ends the episode, and how far its bodies are from the clip's (MPKPE, from the anchor).
-Before training stand what zero actions (the drives hold the default pose) and the untrained policy do.
+Nothing of the task is changed but the number of environments, and with ``--std`` how boldly the policy explores at
+first: rewards, terminations, pushes, noise, adaptive starts and networks are mjlab's. Every so often the policy is
+tried without exploration, from starts anywhere in the clip: how long the robot tracks it until mjlab ends the episode,
+and how far its bodies are from the clip's (MPKPE, from the anchor). Before training stand what zero actions (the
+drives hold the default pose) and the untrained policy do.
 """
 
 from __future__ import annotations
@@ -68,14 +69,16 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=256)
     parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument("--every", type=int, default=25, help="iterations between trials")
+    parser.add_argument("--std", type=float, default=1.0, help="first standard deviation of actions (default: mjlab's)")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(asked.seed)
     env = environment(asked.clip.resolve(), asked.envs, asked.device, asked.seed)
     settings = unitree_g1_tracking_ppo_runner_cfg()
+    settings.actor.distribution_cfg = {**(settings.actor.distribution_cfg or {}), "init_std": asked.std}
     runner = MjlabOnPolicyRunner(env, asdict(settings), device=asked.device)
-    print(f"{asked.clip.name}: {asked.envs} environments, seed {asked.seed}, {asked.device}\n")
+    print(f"{asked.clip.name}: {asked.envs} environments, std {asked.std}, seed {asked.seed}, {asked.device}\n")
     print(
         "| iterations | steps, million | tracks for s, mean | median | MPKPE mm | CPU min |\n|---|---|---|---|---|---|"
     )

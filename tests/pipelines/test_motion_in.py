@@ -54,7 +54,7 @@ def test_what_is_no_motion(tmp_path):
         load_motion(path)
     with pytest.raises(InputRejected, match=r"suffix '\.pkl'; expected \.npz or \.bvh"):
         load_motion(tmp_path / "body.pkl")
-    with pytest.raises(InputRejected, match="regular file") as caught:
+    with pytest.raises(InputRejected, match="no such file") as caught:
         load_motion(tmp_path / "absent.npz", name="walks/absent.npz")
     assert caught.value.path == "walks/absent.npz"  # what the user knows, not where it lies
 
