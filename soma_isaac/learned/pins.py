@@ -177,11 +177,16 @@ def _eased(pin: Pin, ease: float, low: float, high: float, count: int) -> tuple[
     share = np.where((early <= 0) & (late <= 0), 1.0, 0.0)
     for gap, room in ((early, min(ease, pin.begin - low)), (late, min(ease, high - (pin.end - 1)))):
         outside = gap > 0
-        x = np.clip(1.0 - gap[outside] / max(room, 1e-9), 0.0, 1.0)
-        share[outside] = np.maximum(share[outside], x * x * x * (10.0 - 15.0 * x + 6.0 * x * x))
+        share[outside] = np.maximum(share[outside], smooth_step(1.0 - gap[outside] / max(room, 1e-9)))
     frames = frames[share > 0.0]
     path = pin.target[np.clip(frames - pin.begin, 0, len(pin.target) - 1)]
     if len(pin.target) > 1:
         first, last = pin.target[1] - pin.target[0], pin.target[-1] - pin.target[-2]
         path = path - np.maximum(early[frames], 0)[:, None] * first + np.maximum(late[frames], 0)[:, None] * last
     return frames, share[frames], path
+
+
+def smooth_step(x: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, and between them the quintic whose first two derivatives vanish at both ends."""
+    x = np.clip(x, 0.0, 1.0)
+    return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)

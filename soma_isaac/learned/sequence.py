@@ -2,7 +2,8 @@
 
 Frame by frame the nearest pose jumps with every jump of its proposal. Here the proposals are smoothed first, each frame
 begins where the last one ended, and what the exact stage changes is smoothed over time and made exact again in turns:
-a smooth correction that meets its targets spreads over the frames before and after them, so that nothing snaps.
+a smooth correction that meets its targets spreads over the frames before and after them, so that nothing snaps. Where a
+joint snaps all the same, another way is sought (:mod:`soma_isaac.learned.sequence_jumps`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from soma_isaac.learned.pins import Pin, placed, with_pins
 from soma_isaac.learned.prior import PosePrior, default_prior, pose_after, steps_between
 from soma_isaac.learned.refine import Refined, refine, refine_bodies, refined
 from soma_isaac.learned.rows import JOINTS, TANGENT
+from soma_isaac.learned.sequence_jumps import SPREAD_HZ, Frames, without_jumps
 from soma_isaac.learned.skeleton import BodyPose, BodySkeleton, body_kinematics
 from soma_isaac.learned.solve import RefineSettings
 from soma_isaac.math.rts import RtsGains, rts_points, rts_rotations
@@ -38,6 +40,8 @@ class SequenceSettings:
         ease: A pinned joint leaves its own path and comes back to it over this time [s]; less between two pins.
         passes: How often corrections are smoothed and made exact again.
         warm_tolerance: First tolerance [m or rad] of a frame that begins where the last one ended.
+        fastest: Where what is changed turns a joint faster than this [rad/s], a smoother way is sought
+            (:mod:`soma_isaac.learned.sequence_jumps`); ``None`` for nowhere.
     """
 
     proposal_cutoff: float | None = 5.0
@@ -45,6 +49,7 @@ class SequenceSettings:
     ease: float = 0.4
     passes: int = 2
     warm_tolerance: float = 0.02
+    fastest: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +118,10 @@ def refine_sequence(
         # pins are eased from where the smoothed joints go: outside of them nothing pulls back what smoothing moved
         held = with_pins(exact, filled, _paths(smoothed, skeleton), settings.ease * fps)
         clip = refine(smoothed, held, skeleton, prior=prior, limits=limits, settings=warm).pose
+    if settings.fastest is not None:
+        every, must = (with_pins(e, filled, _paths(clip, skeleton), settings.ease * fps) for e in (effectors, exact))
+        frames = Frames(smooth, offsets, fps, prior, limits, warm)
+        clip = without_jumps(frames, clip, settings.fastest, every, must, gains, cutoff_gains(SPREAD_HZ, fps))
     result = refined(proposals, clip, effectors, offsets, iterations)
     return RefinedSequence(result, _missed(filled, _paths(clip, skeleton)), filled)
 

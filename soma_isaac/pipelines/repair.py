@@ -11,7 +11,7 @@ import numpy as np
 from soma_isaac.errors import InputRejected
 from soma_isaac.learned.effectors import LOOK_AT, POSITION, ROTATION, Effectors, joint_index
 from soma_isaac.learned.limits import WIDEST_RAD, JointLimits
-from soma_isaac.learned.pins import CONTACT_JOINTS, Pin
+from soma_isaac.learned.pins import CONTACT_JOINTS, Pin, smooth_step
 from soma_isaac.learned.poser import Poser
 from soma_isaac.learned.prior import PosePrior, pose_after, steps_between
 from soma_isaac.learned.refine import effector_residuals
@@ -27,7 +27,6 @@ from soma_isaac.pipelines.repair_targets import (
     eased_holds,
     exact_column,
     hold_effectors,
-    smooth_step,
 )
 
 FEET = ("keep", "contacts", "free")
@@ -43,6 +42,9 @@ HIPS_DEVIATION_M = 0.1
 
 OUT_OF_REACH_M, HELD_BACK, HELD_BACK_HZ = 0.005, 0.03, 1.0
 """A path missed by more is given up for one that is nearer to the hips by this share, and smooth to this frequency."""
+
+FASTEST_CHANGE_RAD_S = float(np.deg2rad(500.0))
+"""What is changed of a joint turns faster than this only where an arm snaps over, which is then mended."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -267,7 +269,9 @@ def _repaired(
         pins=pins,
         prior=repair_prior(),
         limits=_widened(poser.limits, part),
-        settings=SequenceSettings(proposal_cutoff=None, correction_cutoff=settings.correction_cutoff),
+        settings=SequenceSettings(
+            proposal_cutoff=None, correction_cutoff=settings.correction_cutoff, fastest=FASTEST_CHANGE_RAD_S
+        ),
         solver=poser.settings,
     ).result.pose
 

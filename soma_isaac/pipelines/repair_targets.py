@@ -9,6 +9,7 @@ import numpy as np
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.learned.effectors import LOOK_AT, POSITION, ROTATION, Effectors, joint_index
+from soma_isaac.learned.pins import smooth_step
 from soma_isaac.learned.skeleton import BODY_PARENTS, BodyPose, BodySkeleton
 from soma_isaac.math.arrays import frozen_array
 from soma_isaac.math.so3 import geodesic_angle, matrix_from_rotvec, rotvec_from_matrix, shortest_arc
@@ -264,12 +265,6 @@ def exact_column(kind: int, joint: int, count: int, **values: np.ndarray) -> dic
         "weight": np.ones((count, 1)),
     }
     return arrays | {name: value[:, None] for name, value in values.items()}
-
-
-def smooth_step(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, and between them the quintic whose first two derivatives vanish at both ends."""
-    x = np.clip(x, 0.0, 1.0)
-    return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
 
 
 def _seconds(hold: Hold, row: int, position: np.ndarray, world: np.ndarray) -> float:

@@ -16,11 +16,12 @@ from soma_isaac.formats.npz import npz_bytes, open_npz
 from soma_isaac.formats.reference_clip import read_reference_clip
 from soma_isaac.formats.soma_npz import soma_npz_bytes
 from soma_isaac.learned.effectors import joint_index
-from soma_isaac.learned.poser import Poser
+from soma_isaac.learned.limits import WIDEST_RAD
+from soma_isaac.learned.poser import Poser, learned_poser
 from soma_isaac.learned.predictor import StillPose
 from soma_isaac.learned.skeleton import POSE_INDICES, BodySkeleton, body_kinematics
 from soma_isaac.math.frames import yup_from_zup_points, zup_from_yup_points
-from soma_isaac.math.so3 import geodesic_angle, matrix_from_rotvec
+from soma_isaac.math.so3 import geodesic_angle, matrix_from_rotvec, rotvec_from_matrix
 from soma_isaac.motion.resample import resample
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.config import ConfigRefused
@@ -131,6 +132,32 @@ def test_out_of_reach_nothing_snaps(wave):
         found = repair_motion(wave, [Hold("LeftHand", 120, 130, np.array(target))], STILL)
         assert found.residual[0][0] > miss and found.feet_moved < 2e-3
         assert found.fastest[0] < np.radians(700.0) and found.fastest[1] < np.radians(300.0)
+
+
+@pytest.mark.parametrize(
+    "clip,offset", [("wave", (0.15, 0.7, -0.25)), ("squat", (0.0, 0.3, -0.3)), ("walk", (-0.15, 0.95, -0.1))]
+)
+def test_no_arm_snaps_over_on_its_way_around_the_body(clip, offset):
+    """Behind the head, behind the back and beyond the other ear: the nearest poses jump between two ways to do it."""
+    motion = resample(load_motion(data_path(f"demo_clips/{clip}.npz")), 40.0)
+    middle = motion.frame_count // 2
+    ahead = motion.rotations[middle, POSE_INDICES[0]][:, 2] * [1.0, 0.0, 1.0]
+    ahead /= np.linalg.norm(ahead)
+    axes = np.stack([np.cross([0.0, 1.0, 0.0], ahead), [0.0, 1.0, 0.0], ahead], axis=1)
+    place = motion.root_translation[middle] + axes @ offset
+    found = repair_motion(motion, [Hold("LeftHand", middle - 16, middle + 16, place)], learned_poser())
+    assert np.degrees(found.fastest[0]) < max(600.0, 1.3 * np.degrees(found.fastest[1]))
+    assert found.residual[0][0] < 1e-5 and found.feet_moved < 2e-4
+    still = ~found.changed
+    assert still.any() and found.motion.rotations[still].tobytes() == motion.rotations[still].tobytes()
+    limits = learned_poser().limits
+    assert limits is not None
+    before, after = (
+        np.clip(rotvec_from_matrix(each.rotations[:, list(POSE_INDICES)]), -WIDEST_RAD, WIDEST_RAD)
+        for each in (motion, found.motion)
+    )
+    lower, upper = np.minimum(limits.lower, before.min(axis=0)), np.maximum(limits.upper, before.max(axis=0))
+    assert np.maximum(after - upper, lower - after)[:, 1:].max() < 1e-3
 
 
 def test_two_quantities_of_one_joint_may_be_held_apart(wave):
