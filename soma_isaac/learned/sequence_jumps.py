@@ -42,6 +42,7 @@ _OUT_OF_REACH = 0.01  # m or rad; a limb that is pulled straight is in no valley
 _MISSED = 1e-3  # m or rad; a way that misses by so much more than what stood is wrong in that frame
 _MET = 1e-5  # m or rad; what is met within this, or as well as before, may replace what stood
 _USED = 1e-6  # weight below which an effector has no say
+_JUMP = 2.0  # times the fastest is a jump that is spread; what is slower is smoothed as everywhere
 _WRONG, _CHANGE = 10.0, 1e-3  # cost of a frame that misses, and of going from one way to another; a jump's is rad^2
 
 
@@ -223,11 +224,11 @@ def _spread(
 ) -> BodyPose:
     """Smooth steps [T, 72] and meet the targets in turns; the slowest clip that misses no more, else what stood."""
     own, frames = steps_between(part.proposals, clip, part.offsets), np.arange(len(steps))
-    least, best, slowest = np.maximum(part.missed(clip, exact), _MET), clip, part.speeds(clip).max()
+    least, best, slowest = max(part.missed(clip, exact).max(), _MET), clip, part.speeds(clip).max()
     inside = smooth_step(np.minimum(frames, frames[::-1]) / (BORDER_S * part.fps))[:, None]
     for turn in range(_PASSES):
         smooth = rts_points(steps, part.fps, gains[0])
-        fast = np.flatnonzero(part.speeds(part.after(steps)) > fastest)
+        fast = np.flatnonzero(part.speeds(part.after(steps)) > _JUMP * fastest)
         if len(fast):
             near = np.abs(frames[:, None] - fast - 0.5).min(axis=1) / part.fps
             share = smooth_step(1.0 - (near - SPREAD_S) / SPREAD_EASE_S)[:, None]
@@ -238,7 +239,7 @@ def _spread(
         steps = part.steps(found, smooth)
         found = part.about(found).nearest(exact)  # the last hundredths of a millimetre
         speed = part.speeds(found).max()
-        if speed < slowest and (part.missed(found, exact) <= least).all():
+        if speed < slowest and part.missed(found, exact).max() <= least:
             best, slowest = found, speed
         if turn > 0 and slowest <= fastest:
             break
