@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from soma_isaac.errors import InputRejected
-from soma_isaac.formats.guard import SourceBytes, read_source
+from soma_isaac.formats.guard import SourceBytes
 from soma_isaac.formats.inert_pickle import Global, InertPickle
 from soma_isaac.formats.limits import DEFAULT_LIMITS, ReadLimits
 
@@ -275,12 +274,3 @@ def _indices(values: np.ndarray, end: int) -> np.ndarray:
     if (whole != values).any() or (whole.size and (whole.min() < 0 or whole.max() >= end)):
         raise ValueError("an index out of range")
     return whole
-
-
-def open_model_pickle(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> ModelPickle:
-    """Read a body model pickle once and walk it.
-
-    Raises:
-        InputRejected: It cannot be read or is not what we accept.
-    """
-    return ModelPickle(read_source(path, limits), limits)

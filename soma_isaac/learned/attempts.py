@@ -227,11 +227,6 @@ def _cost(problem: Problem, solution: Solution) -> tuple[np.ndarray, np.ndarray]
     return residual, np.square(whitened).sum(axis=1) + np.square(solution.step).sum(axis=1)
 
 
-def _off_target(problem: Problem, solution: Solution) -> np.ndarray:
-    """The effectors' part [B] of the sum."""
-    return _cost(problem, solution)[1] - np.square(solution.step).sum(axis=1)
-
-
 def _keep_better(solution: Solution, index: np.ndarray, problem: Problem, second: Solution) -> np.ndarray:
     """Put other solutions of ``problem`` at ``index`` where their sums are smaller.
 

@@ -13,7 +13,7 @@ from soma_isaac.learned.effectors import Effectors
 from soma_isaac.learned.inference import NetworkPredictor
 from soma_isaac.learned.limits import JointLimits
 from soma_isaac.learned.predictor import PosePredictor
-from soma_isaac.learned.refine import PosePrior, Refined, refine, refine_bodies
+from soma_isaac.learned.refine import PosePrior, Refined, refine
 from soma_isaac.learned.skeleton import BodySkeleton
 from soma_isaac.learned.solve import RefineSettings
 from soma_isaac.math.arrays import frozen_array
@@ -71,13 +71,6 @@ class NetworkPoser(Poser):
             PosePrior(0.5 * (covariance + covariance.T)),
             JointLimits(lower, upper) if limited else None,
             settings,
-        )
-
-    def solve_bodies(self, effectors: Effectors, rest_offsets: np.ndarray) -> Refined:
-        """One pose per set, each of its own body of offsets [B, 23, 3] m."""
-        proposed = self.network.predict_bodies(effectors, rest_offsets)
-        return refine_bodies(
-            proposed, effectors, rest_offsets, prior=self.prior, limits=self.limits, settings=self.settings
         )
 
 
