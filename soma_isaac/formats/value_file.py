@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from soma_isaac.errors import InputRejected
-from soma_isaac.formats.guard import read_source
+from soma_isaac.formats.guard import read_source, repeated
 from soma_isaac.formats.limits import DEFAULT_LIMITS, MEBIBYTE
 
 VALUE_SUFFIXES = (".yaml", ".yml", ".json")
@@ -80,8 +80,7 @@ def _from_json(text: str) -> Any:
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            twice = next(name for k, (name, _) in enumerate(pairs) if name in dict(pairs[:k]))
-            raise ValueError(f"the name {twice[:40]!r} is given twice")
+            raise ValueError(f"the name {repeated(name for name, _ in pairs)[0][:40]!r} is given twice")
         return found
 
     return json.loads(text, object_pairs_hook=mapping)

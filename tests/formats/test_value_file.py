@@ -7,6 +7,7 @@ import pytest
 
 from soma_isaac.errors import InputRejected
 from soma_isaac.formats.value_file import check_names, number, numbers, read_values
+from tests.cost import cpu_ratio
 
 
 def test_yaml_and_json_give_the_same(tmp_path):
@@ -78,3 +79,17 @@ def test_values():
         check_names({"b": 1}, ("a",), "the file")
     with pytest.raises(InputRejected, match="no mapping"):
         check_names([1], ("a",), "the file")
+
+
+def test_a_name_given_twice_is_found_in_linear_time(tmp_path):
+    def refusal(count):
+        path = tmp_path / f"{count}.json"
+        path.write_text("{" + "".join(f'"a{k}": 1, ' for k in range(count)) + f'"a{count - 1}": 2}}')
+
+        def refused():
+            with pytest.raises(InputRejected, match="is given twice"):
+                read_values(path)
+
+        return refused
+
+    assert cpu_ratio(refusal(1000), refusal(16_000), rounds=3) < 64.0
