@@ -6,16 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from soma_isaac.errors import SomaError
-from soma_isaac.pipelines.command_help import attribute_meanings
+from soma_isaac.pipelines.command_help import add_options
 from soma_isaac.pipelines.shape_model import ShapeModelConfig, build_shape_model
 
 if __name__ == "__main__":
     defaults = ShapeModelConfig(Path(__file__).resolve().parents[1] / "data" / "SOMA_neutral.npz")
-    meanings = attribute_meanings(ShapeModelConfig)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    for name, value in asdict(defaults).items():
-        flag, meaning = f"--{name.replace('_', '-')}", meanings.get(name)
-        parser.add_argument(flag, type=type(value), default=value, help=meaning)
+    add_options(parser, defaults)
     try:
         report = build_shape_model(ShapeModelConfig(**vars(parser.parse_args())))
     except SomaError as error:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.errors import InputRejected, OutputConflict
+from soma_isaac.errors import InputRejected
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.body_config import BodyExportConfig, check_config
 from soma_isaac.pipelines.config import check_command_line
-from soma_isaac.pipelines.single_run import publish_result, run_single
+from soma_isaac.pipelines.single_run import check_no_input, publish_result, run_single
 from soma_isaac.pipelines.still_pose import still_pose
 from soma_isaac.rig.skeleton import template_rest_offsets
 
@@ -56,8 +56,7 @@ def export_body(config: BodyExportConfig) -> BodyExportReport:
     """
     check_config(config)
     final = Path(config.output).expanduser()
-    if config.motion is not None and final.resolve() == Path(config.motion).expanduser().resolve():
-        raise OutputConflict(f"{str(final)!r} is the motion itself; name another output")
+    check_no_input([final], [] if config.motion is None else [Path(config.motion).expanduser()])
     motion = _motion(config)
     scale = stride = 1.0
     if final.suffix.lower() == ".npz":

@@ -6,6 +6,7 @@ only there.
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -72,6 +73,15 @@ def attribute_meanings(schema: type) -> dict[str, str]:
             if separator and name.isidentifier():
                 found[name] = plain(" ".join(meaning.split()))
     return found
+
+
+def add_options(parser: argparse.ArgumentParser, defaults: Any) -> None:
+    """Give a parser an option per field of a dataclass instance, with its value as default and its meaning as help."""
+    meanings = attribute_meanings(type(defaults))
+    for item in fields(defaults):
+        value = getattr(defaults, item.name)
+        flag = f"--{item.name.replace('_', '-')}"
+        parser.add_argument(flag, type=type(value), default=value, help=meanings.get(item.name))
 
 
 def plain(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.errors import MissingDependency, OutputConflict
+from soma_isaac.errors import MissingDependency
 from soma_isaac.pipelines.body_config import check_presets
 from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.pipelines.single_run import publish_result, run_single
+from soma_isaac.pipelines.single_run import check_free, publish_result, run_single
 from soma_isaac.rig.skeleton import data_path
 
 if TYPE_CHECKING:
@@ -115,8 +114,7 @@ def run_newton_scene(config: NewtonSceneConfig) -> NewtonSceneReport:
     """
     check_config(config)
     final = Path(config.output)
-    if os.path.lexists(final) and not config.replace:
-        raise OutputConflict(f"{str(final)!r} exists; name another output or add replace=true")
+    check_free(final, config.replace)
     from soma_isaac.formats.usd_stage_file import save_staged
 
     stepper = _people(config)

@@ -41,6 +41,28 @@ def run_single(config: DictConfig, schema: type[Settings], job: Callable[[Settin
     return 0
 
 
+def check_no_input(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Refuse outputs that are inputs, which ``replace`` must not allow either.
+
+    Raises:
+        OutputConflict: One is.
+    """
+    read = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in read:
+            raise OutputConflict(f"{str(path)!r} is an input; name another output")
+
+
+def check_free(path: Path, replace: bool) -> None:
+    """Refuse at once, before any work, an output that exists; for results that are never made twice with equal bytes.
+
+    Raises:
+        OutputConflict: It exists and ``replace`` is not set.
+    """
+    if os.path.lexists(path) and not replace:
+        raise OutputConflict(f"{str(path)!r} exists; name another output or add replace=true")
+
+
 def check_place(path: Path, data: bytes | Path, replace: bool) -> str:
     """What writing ``data`` to ``path`` would be: ``written``, ``replaced``, or ``unchanged`` where it is there.
 
@@ -95,10 +117,7 @@ def write_results(files: Sequence[tuple[Path, bytes]], replace: bool, inputs: Se
         OutputConflict: As :func:`check_place`, or a path is an input's.
         OSError: The disk refused.
     """
-    read = {path.resolve() for path in inputs}
-    for path, _ in files:
-        if path.resolve() in read:
-            raise OutputConflict(f"{str(path)!r} is an input; name another output")
+    check_no_input([path for path, _ in files], inputs)
     states = [check_place(path, data, replace) for path, data in files]
     for (path, data), state in zip(files, states, strict=True):
         if state != "unchanged":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from soma_isaac.errors import OutputConflict
 from soma_isaac.pipelines.body_config import check_presets
 from soma_isaac.pipelines.config import ConfigRefused, check_command_line, check_ranges
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.pipelines.single_run import publish_result, run_single
+from soma_isaac.pipelines.single_run import check_free, publish_result, run_single
 from soma_isaac.rig.skeleton import data_path
 
 if TYPE_CHECKING:
@@ -94,8 +92,7 @@ def write_stage(config: StageConfig) -> StageReport:
     """
     check_config(config)
     final = Path(config.output)
-    if os.path.lexists(final) and not config.replace:
-        raise OutputConflict(f"{str(final)!r} exists; name another output or add replace=true")
+    check_free(final, config.replace)
     # Imported here so that --help and wrong arguments are answered at once.
     from pxr import Usd, UsdGeom
 

@@ -102,6 +102,14 @@ def test_other_bytes_stay_unless_replaced(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["a.glb"]
 
 
+def test_the_motion_itself_is_no_output(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"mine")
+    with pytest.raises(OutputConflict, match="is an input"):
+        export_body(BodyExportConfig(motion=str(path), output=str(path), replace=True))
+    assert path.read_bytes() == b"mine"
+
+
 def test_a_folder_or_a_link_is_no_output(tmp_path):
     (tmp_path / "a.glb").mkdir()
     (tmp_path / "b.glb").symlink_to(tmp_path / "elsewhere")
