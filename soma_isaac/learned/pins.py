@@ -12,6 +12,7 @@ from soma_isaac.errors import InputRejected
 from soma_isaac.learned.effectors import POSITION, Effectors, joint_index
 from soma_isaac.learned.skeleton import BODY_PARENTS, BodyPose, BodySkeleton
 from soma_isaac.math.arrays import frozen_array
+from soma_isaac.math.runs import runs
 
 CONTACT_JOINTS = ("LeftFoot", "LeftToeBase", "RightFoot", "RightToeBase")
 """Columns of a contact mask."""
@@ -50,12 +51,7 @@ def pins_of_contacts(contacts: np.ndarray) -> tuple[Pin, ...]:
     mask = np.asarray(contacts, dtype=bool)
     if mask.ndim != 2 or mask.shape[1] != len(CONTACT_JOINTS):
         raise InputRejected(f"a contact mask is [frames, {len(CONTACT_JOINTS)}], not {list(mask.shape)}")
-    edges = np.diff(np.pad(mask, ((1, 1), (0, 0))).astype(np.int8), axis=0)
-    return tuple(
-        Pin(joint, int(begin), int(end))
-        for column, joint in enumerate(CONTACT_JOINTS)
-        for begin, end in zip(np.flatnonzero(edges[:, column] > 0), np.flatnonzero(edges[:, column] < 0), strict=True)
-    )
+    return tuple(Pin(joint, *run) for column, joint in enumerate(CONTACT_JOINTS) for run in runs(mask[:, column]))
 
 
 def held_hips(clip: BodyPose, tolerance: float = 0.02) -> Effectors:

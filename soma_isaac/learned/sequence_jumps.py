@@ -26,6 +26,7 @@ from soma_isaac.learned.rows import JOINTS
 from soma_isaac.learned.skeleton import BodyPose
 from soma_isaac.learned.solve import RefineSettings
 from soma_isaac.math.rts import RtsGains, rts_points
+from soma_isaac.math.runs import runs
 from soma_isaac.math.so3 import geodesic_angle
 
 AROUND_S = 2.0
@@ -159,13 +160,8 @@ def _stretches(fast: np.ndarray, around: int) -> Iterator[slice]:
     near = np.zeros(len(fast) + 1, dtype=bool)
     for frame in np.flatnonzero(fast):
         near[max(frame - around, 0) : frame + around + 2] = True
-    for begin, end in _runs(near):
+    for begin, end in runs(near):
         yield slice(begin, end)
-
-
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
-    return [(int(a), int(b)) for a, b in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True)]
 
 
 def _followed(part: Frames, clip: BodyPose, effectors: Effectors) -> np.ndarray:
@@ -175,7 +171,7 @@ def _followed(part: Frames, clip: BodyPose, effectors: Effectors) -> np.ndarray:
     ways = [_follow(part, effectors, range(count), own), _follow(part, effectors, range(count - 1, -1, -1), own)]
     wrong = [part.missed(part.after(way), effectors) > least for way in ways]
     for _ in range(_SEEDS):
-        left = _runs(np.logical_and.reduce(wrong))
+        left = runs(np.logical_and.reduce(wrong))
         if not left:
             break
         begin, end = max(left, key=lambda run: run[1] - run[0])

@@ -18,6 +18,7 @@ from soma_isaac.learned.refine import effector_residuals
 from soma_isaac.learned.sequence import SequenceSettings, cutoff_gains, refine_sequence
 from soma_isaac.learned.skeleton import BODY_JOINT_NAMES, POSE_INDICES, BodyPose, BodySkeleton, body_kinematics
 from soma_isaac.math.rts import rts_points
+from soma_isaac.math.runs import runs
 from soma_isaac.math.so3 import geodesic_angle, rotvec_from_matrix
 from soma_isaac.motion.soma import SomaMotion
 from soma_isaac.pipelines.repair_targets import (
@@ -237,11 +238,7 @@ def _windows(eased: Sequence[EasedHold], motion: SomaMotion, fade: float) -> lis
         away = np.maximum(each.hold.begin - each.before - frames, frames - (each.hold.end - 1 + each.after))
         near = np.minimum(near, np.maximum(away, 0))
     share = smooth_step(1.0 - near / max(round(fade * motion.fps), 1))
-    edges = np.diff(np.concatenate([[0], (share > 0.0).astype(np.int8), [0]]))
-    return [
-        (int(begin), int(end), share[begin:end])
-        for begin, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True)
-    ]
+    return [(begin, end, share[begin:end]) for begin, end in runs(share > 0.0)]
 
 
 def _shifted(each: EasedHold, begin: int) -> EasedHold:
@@ -278,9 +275,7 @@ def _repaired(
 
 def _own_paths(joint: str, planted: np.ndarray, path: np.ndarray) -> list[Pin]:
     """Pins of a joint to its own path [T, 3] m in the frames [T] in which it is planted."""
-    edges = np.diff(np.concatenate([[0], planted.astype(np.int8), [0]]))
-    runs = zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True)
-    return [Pin(joint, int(begin), int(end), path[begin:end]) for begin, end in runs]
+    return [Pin(joint, begin, end, path[begin:end]) for begin, end in runs(planted)]
 
 
 def _widened(limits: JointLimits | None, clip: BodyPose) -> JointLimits | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soma_isaac.math.runs import runs
 from soma_isaac.retarget.human import HumanKeypoints
 from soma_isaac.retarget.settings import ContactConfig
 
@@ -77,12 +78,6 @@ def detect_contacts(human: HumanKeypoints, config: ContactConfig) -> FootContact
     return FootContacts(
         floor, phases(ankles, config.heel_on, config.heel_off), phases(balls, config.ball_on, config.ball_off)
     )
-
-
-def runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """Half-open intervals [start, stop) in which ``flags`` [T] is true."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def _standing_height(heights: np.ndarray, slow: np.ndarray, floor: float, size: float) -> float:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from soma_isaac.math.runs import runs
 from soma_isaac.math.so3 import matrix_from_rotvec, rotvec_from_matrix
-from soma_isaac.retarget.contacts import FootContacts, runs
+from soma_isaac.retarget.contacts import FootContacts
 from soma_isaac.retarget.settings import FootPlanConfig
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from soma_isaac.retarget.contacts import ContactConfig, detect_contacts, floor_height, runs
+from soma_isaac.math.runs import runs
+from soma_isaac.retarget.contacts import ContactConfig, detect_contacts, floor_height
 from soma_isaac.retarget.human import KEYPOINT_NAMES, HumanKeypoints
 
 FPS = 50.0
@@ -29,12 +30,6 @@ def person(lift: np.ndarray, ahead: np.ndarray, floor: float = 0.0, stature: flo
 def smooth(frames: int) -> np.ndarray:
     u = np.linspace(0.0, 1.0, frames)
     return u * u * (3.0 - 2.0 * u)
-
-
-def test_runs_are_half_open_intervals():
-    assert runs(np.array([1, 1, 0, 1, 0, 0, 1], bool)) == [(0, 2), (3, 4), (6, 7)]
-    assert runs(np.zeros(3, bool)) == []
-    assert runs(np.ones(2, bool)) == [(0, 2)]
 
 
 @pytest.mark.parametrize("floor", [-0.3, 0.0, 0.12])

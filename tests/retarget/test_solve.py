@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from soma_isaac.math.runs import runs
 from soma_isaac.math.so3 import geodesic_angle, matrix_from_quat_wxyz, matrix_from_rotvec
 from soma_isaac.motion.resample import resample
 from soma_isaac.motion.robot import RobotMotion
 from soma_isaac.motion.soma import MotionIdentity, Provenance, SomaMotion
 from soma_isaac.pipelines.motion_in import load_motion
-from soma_isaac.retarget.contacts import ContactConfig, detect_contacts, runs
+from soma_isaac.retarget.contacts import ContactConfig, detect_contacts
 from soma_isaac.retarget.human import KEYPOINT_NAMES, HumanKeypoints, human_keypoints
 from soma_isaac.retarget.jacobian import Configuration
 from soma_isaac.retarget.metrics import score_clip
